@@ -1,0 +1,84 @@
+"""Every exception that leaves a room of this package.
+
+A row that fails is data (`worker.models.Result`), never an exception. What is raised is what ends a run:
+
+    AssignWorkerError                exit 70
+    ├── UsageError                   exit 2   a command that cannot mean anything
+    │   ├── ConfigError              exit 2   a setting, with its key and what is allowed
+    │   ├── InputError               exit 2   a file that cannot be read as jobs at all
+    │   └── RunNotFoundError         exit 2   no such run, or none that the command may act on
+    ├── LedgerError                  exit 2   a ledger that cannot be used: corrupt, foreign, newer, misplaced
+    │   ├── LedgerWriteError         exit 3   a write or sync failed: the run stops and can be resumed
+    │   └── LedgerHeldError          exit 4   another process holds the ledger, the run or the workspace
+    │       └── FenceLostError       exit 4   this process held a shard and lost it: it may write nothing more
+    └── StoppedError                 exit 3   the service or a guard ended the run before its first row
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AssignWorkerError",
+    "ConfigError",
+    "FenceLostError",
+    "InputError",
+    "LedgerError",
+    "LedgerHeldError",
+    "LedgerWriteError",
+    "RunNotFoundError",
+    "StoppedError",
+    "UsageError",
+]
+
+
+class AssignWorkerError(Exception):
+    """The root. The message is one or two sentences for an operator: what is wrong, and what to do."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class UsageError(AssignWorkerError):
+    """The command line asks for something that cannot be done; nothing was sent."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(UsageError):
+    """A setting is missing, unknown or out of range; the message names its key and what is allowed."""
+
+
+class InputError(UsageError):
+    """The input as a whole cannot be read as jobs; a single bad row is a `RejectedRow` instead."""
+
+
+class RunNotFoundError(UsageError):
+    """The ledger holds no run of that name, or none that the command may act on."""
+
+
+class LedgerError(AssignWorkerError):
+    """The ledger cannot be used as it is; it was left untouched."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class LedgerWriteError(LedgerError):
+    """A write to the ledger failed for good (full disk, failed sync); what it held before is intact."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class LedgerHeldError(LedgerError):
+    """Another process works on this ledger, run or workspace; the message names it."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class FenceLostError(LedgerHeldError):
+    """Another process has taken over a shard of ours: our epoch is old and nothing more was written."""
+
+
+class StoppedError(AssignWorkerError):
+    """The run ended before its first row was sent; the same command resumes it."""
+
+    exit_code: ClassVar[int] = 3

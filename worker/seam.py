@@ -1,0 +1,176 @@
+"""Seam's JSON, as models: what the worker sends and what it accepts.
+
+Source: Seam's OpenAPI, types 1.1038.0 (2026-08-21). The models are open: unknown fields are kept, enums are
+plain strings, and only the id by which a thing is known is required, so that an addition on Seam's side
+never fails a row. Inputs are hidden in validation errors, since replies carry PINs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID  # noqa: TC003 - pydantic reads the annotation at run time
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+__all__ = [
+    "AcsCredential",
+    "AcsCredentialError",
+    "AcsCredentialWarning",
+    "AcsUser",
+    "AssignReply",
+    "AssignRequest",
+    "ErrorBody",
+    "ErrorReply",
+    "ListReply",
+    "Pagination",
+    "UserReply",
+]
+
+_OPEN = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True, protected_namespaces=())
+_CLOSED = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+LowerStr = Annotated[str, BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)]
+
+
+class AssignRequest(BaseModel):
+    """The body of assign and unassign: a credential and exactly one kind of user id."""
+
+    model_config = _CLOSED
+
+    acs_credential_id: UUID
+    acs_user_id: UUID | None = None
+    user_identity_id: UUID | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one_user(self) -> AssignRequest:
+        if (self.acs_user_id is None) == (self.user_identity_id is None):
+            raise ValueError("exactly one of acs_user_id and user_identity_id is needed")
+        return self
+
+    def body(self) -> bytes:
+        """The JSON to send; the id that is not used is left out, since null is answered 400."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class AcsCredentialWarning(BaseModel):
+    """One warning on a credential. `original_code` and `new_code` are PINs."""
+
+    model_config = _OPEN
+
+    warning_code: str = Field(default="unknown", validation_alias=AliasChoices("warning_code", "error_code"))
+    message: str = ""
+    created_at: str | None = None
+    original_code: str | None = Field(default=None, repr=False)
+    new_code: str | None = Field(default=None, repr=False)
+
+
+class AcsCredentialError(BaseModel):
+    """One error on a credential, as the lock maker's system reported it."""
+
+    model_config = _OPEN
+
+    error_code: str = "unknown"
+    message: str = ""
+    created_at: str | None = None
+
+
+class AcsCredential(BaseModel):
+    """A credential: all 29 fields of the schema, and whatever else came."""
+
+    model_config = _OPEN
+
+    acs_credential_id: LowerStr
+    access_method: str | None = None
+    acs_credential_pool_id: str | None = None
+    acs_system_id: LowerStr | None = None
+    acs_user_id: LowerStr | None = None
+    akiles_metadata: dict[str, Any] | None = Field(default=None, repr=False)
+    assa_abloy_vostio_metadata: dict[str, Any] | None = Field(default=None, repr=False)
+    card_number: str | None = Field(default=None, repr=False)
+    code: str | None = Field(default=None, repr=False)
+    connected_account_id: str | None = None
+    created_at: str | None = None
+    display_name: str | None = None
+    ends_at: str | None = None
+    errors: tuple[AcsCredentialError, ...] = ()
+    external_type: str | None = None
+    external_type_display_name: str | None = None
+    is_issued: bool | None = None
+    is_latest_desired_state_synced_with_provider: bool | None = None
+    is_managed: bool | None = None
+    is_multi_phone_sync_credential: bool | None = None
+    is_one_time_use: bool | None = None
+    issued_at: str | None = None
+    latest_desired_state_synced_with_provider_at: str | None = None
+    parent_acs_credential_id: str | None = None
+    starts_at: str | None = None
+    user_identity_id: LowerStr | None = None
+    visionline_metadata: dict[str, Any] | None = Field(default=None, repr=False)
+    warnings: tuple[AcsCredentialWarning, ...] = ()
+    workspace_id: LowerStr | None = None
+
+
+class AcsUser(BaseModel):
+    """A user of one access system; only what tells who it is."""
+
+    model_config = _OPEN
+
+    acs_user_id: LowerStr
+    acs_system_id: LowerStr | None = None
+    user_identity_id: LowerStr | None = None
+    workspace_id: LowerStr | None = None
+
+
+class AssignReply(BaseModel):
+    """A 2xx of assign, unassign and get; void replies have neither field."""
+
+    model_config = _OPEN
+
+    acs_credential: AcsCredential | None = None
+    ok: bool | None = None
+
+
+class UserReply(BaseModel):
+    """A 2xx of users/get."""
+
+    model_config = _OPEN
+
+    acs_user: AcsUser
+    ok: bool | None = None
+
+
+class Pagination(BaseModel):
+    """Where the next page of a list is."""
+
+    model_config = _OPEN
+
+    next_page_cursor: str | None = None
+    has_next_page: bool = False
+
+
+class ListReply(BaseModel):
+    """A 2xx of credentials/list: one page."""
+
+    model_config = _OPEN
+
+    acs_credentials: tuple[AcsCredential, ...]
+    pagination: Pagination = Pagination()
+    ok: bool | None = None
+
+
+class ErrorBody(BaseModel):
+    """Seam's `error` object."""
+
+    model_config = _OPEN
+
+    type: str = "unknown"
+    message: str = ""
+    validation_errors: dict[str, Any] | None = Field(default=None, repr=False)
+
+
+class ErrorReply(BaseModel):
+    """Any reply of Seam's that is not 2xx."""
+
+    model_config = _OPEN
+
+    error: ErrorBody
