@@ -1,0 +1,36 @@
+"""Settings: from flags, the environment, a file and defaults, in small frozen sections, loaded once."""
+
+from worker.config.credentials import Credentials, KeyKind, MissingKey, ResolvedKey
+from worker.config.settings import (
+    Guards,
+    Input,
+    Logging,
+    Output,
+    Sending,
+    Settings,
+    Target,
+    load_settings,
+)
+from worker.config.sources import Option, options_of
+from worker.config.values import Bound, Deadline, is_loopback, resolve_deadline
+
+__all__ = [
+    "Bound",
+    "Credentials",
+    "Deadline",
+    "Guards",
+    "Input",
+    "KeyKind",
+    "Logging",
+    "MissingKey",
+    "Option",
+    "Output",
+    "ResolvedKey",
+    "Sending",
+    "Settings",
+    "Target",
+    "is_loopback",
+    "load_settings",
+    "options_of",
+    "resolve_deadline",
+]
