@@ -1,0 +1,69 @@
+"""The durable record of every run (DESIGN 6): runs, shards, inputs, results.
+
+`Ledger` opens the database and takes the lock; the functions of `runs`, `staging`, `claims` and `queries` do one
+thing each on its engine. The promise of the layer: a row has at most one final result, and what a commit
+reported as durable is there after any crash.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from worker.errors import LedgerError
+from worker.ledger.sqlite import FileLock, holder, open_sqlite
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+__all__ = ["Ledger", "holder"]
+
+
+class Ledger:
+    """An open ledger.
+
+    Args:
+        url: a path, or a `sqlite:///` URL.
+        exclusive: take the lock of the one sending process; makes the file where there is none.
+
+    Raises:
+        LedgerError: the ledger cannot be used, and was left as it was.
+        LedgerHeldError: with `exclusive`, another process works on it.
+    """
+
+    engine: Engine
+
+    def __init__(self, url: str, *, exclusive: bool) -> None:
+        self.path = _sqlite_path(url)
+        self._lock = FileLock(self.path) if exclusive else None
+        if self._lock is not None:
+            self._lock.acquire()
+        try:
+            self.engine = open_sqlite(self.path, create=exclusive)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database, then give the lock back."""
+        if hasattr(self, "engine"):
+            self.engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        """The ledger itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def _sqlite_path(url: str) -> Path:
+    if "://" not in url:
+        return Path(url)
+    scheme, _, rest = url.partition("://")
+    if scheme != "sqlite" or not rest.startswith("/"):
+        raise LedgerError(f"the ledger URL {scheme}://… is not known; give a path, or sqlite:///PATH")
+    return Path(rest[1:])

@@ -1,0 +1,327 @@
+"""Taking a run's shards, reading what is left of them, and writing results under the fence.
+
+The write-ahead rule (DESIGN 6): before any row of a shard is sent, the shard's `dispatched_through` at or
+beyond it is committed. So after a crash: no result and beyond the mark was never sent; no result and within
+the mark is in doubt, unless an orderly stop noted in `unsettled` that it was not executed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+
+from worker.errors import FenceLostError
+from worker.ledger.statements import Statement
+from worker.ledger.tables import RESULT_COLUMNS, inputs, results, runs, shards, unsettled
+from worker.models import Job, UserKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Dialect, Engine
+
+    from worker.models import Result
+
+__all__ = ["Batch", "Claim", "OpenRow", "ShardClaim", "ShardWriter", "claim_run", "fetch_details_due", "fetch_fresh", "has_open_rows"]
+
+DETAIL_COLUMNS: Final = (
+    "assigned_acs_user_id",
+    "assigned_user_identity_id",
+    "acs_system_id",
+    "credential_workspace_id",
+    "access_method",
+    "external_type",
+    "display_name",
+    "is_issued",
+    "issued_at",
+    "starts_at",
+    "ends_at",
+    "is_synced_with_provider",
+    "warning_codes",
+    "warnings",
+    "credential_errors",
+    "code",
+    "card_number",
+)
+"""What a read after a void reply may fill in; the outcome itself is final (DESIGN 11.13)."""
+
+
+class OpenRow(NamedTuple):
+    """A row without a result, and what earlier executions did with it."""
+
+    job: Job
+    maybe_applied: bool
+    """True: it may have been applied already, so its owner is read before anything is sent."""
+    attempts: int
+    """Assign calls made in earlier executions, as far as they are known."""
+
+
+@dataclass(frozen=True)
+class ShardClaim:
+    """One shard as taken: the fence's epoch and what was left open within the mark."""
+
+    shard: int
+    workspace_id: str | None
+    epoch: int
+    dispatched_through: int
+    carried: tuple[OpenRow, ...]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """All shards of a run that this process works on."""
+
+    run_no: int
+    run_id: str
+    shards: tuple[ShardClaim, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one commit writes: results, later details, marks, and on an orderly stop the notes on open rows."""
+
+    results: Sequence[Result] = ()
+    details: Sequence[Result] = ()
+    marks: Mapping[int, int] = field(default_factory=dict)
+    """Shard -> the row through which it may be sent from now on."""
+    lowered: Mapping[int, int] = field(default_factory=dict)
+    """Shard -> the last row that was in fact dispatched; only on an orderly stop."""
+    notes: Sequence[tuple[int, bool, int]] = ()
+    """(row, maybe_applied, attempts) of rows given back on an orderly stop."""
+
+    def __bool__(self) -> bool:
+        return bool(self.results or self.details or self.marks or self.lowered or self.notes)
+
+
+_OPEN_COLUMNS: Final = (
+    inputs.c.row,
+    inputs.c.line,
+    inputs.c.acs_credential_id,
+    inputs.c.acs_user_id,
+    inputs.c.user_identity_id,
+    inputs.c.workspace_id,
+    unsettled.c.maybe_applied,
+    unsettled.c.attempts,
+)
+_JOINED: Final = inputs.outerjoin(
+    results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
+).outerjoin(unsettled, and_(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row))
+
+
+def _job(record: Sequence[Any]) -> Job:
+    row, line, credential, acs_user, identity, workspace = record[:6]
+    if acs_user is not None:
+        return Job(row, line, credential, UserKey.ACS_USER, acs_user, workspace)
+    return Job(row, line, credential, UserKey.USER_IDENTITY, identity, workspace)
+
+
+def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
+    """Take every shard of the run: the epochs rise, and no older holder can write from here on.
+
+    Rows that an orderly stop gave back count as in doubt again from this commit on, since this execution may
+    send them at once; in this process's memory they are still known as not executed.
+    """
+    with engine.begin() as connection:
+        run_id = connection.execute(
+            update(runs)
+            .where(runs.c.run_no == run_no)
+            .values(started_at=now, stopped_at=None, stop_cause=None, stop_message=None)
+            .returning(runs.c.id)
+        ).scalar_one()
+        taken = connection.execute(
+            update(shards)
+            .where(shards.c.run_no == run_no)
+            .values(epoch=shards.c.epoch + 1, holder=holder)
+            .returning(shards.c.shard, shards.c.workspace_id, shards.c.epoch, shards.c.dispatched_through)
+        ).all()
+        carried: dict[int, list[OpenRow]] = {}
+        within = (
+            select(*_OPEN_COLUMNS, inputs.c.shard)
+            .select_from(
+                _JOINED.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
+            )
+            .where(
+                inputs.c.run_no == run_no, inputs.c.row <= shards.c.dispatched_through, results.c.row.is_(None)
+            )
+            .order_by(inputs.c.row)
+        )
+        for record in connection.execute(within):
+            maybe = record.maybe_applied is None or bool(record.maybe_applied)
+            carried.setdefault(record.shard, []).append(OpenRow(_job(record), maybe, record.attempts or 0))
+        mark = (
+            select(shards.c.dispatched_through)
+            .join(inputs, and_(inputs.c.run_no == shards.c.run_no, inputs.c.shard == shards.c.shard))
+            .where(inputs.c.run_no == unsettled.c.run_no, inputs.c.row == unsettled.c.row)
+            .scalar_subquery()
+        )
+        connection.execute(
+            update(unsettled)
+            .where(unsettled.c.run_no == run_no, unsettled.c.row <= mark)
+            .values(maybe_applied=True)
+        )
+    return Claim(
+        run_no,
+        run_id,
+        tuple(
+            ShardClaim(row.shard, row.workspace_id, row.epoch, row.dispatched_through, tuple(carried.get(row.shard, ())))
+            for row in sorted(taken, key=lambda row: row.shard)
+        ),
+    )
+
+
+def fetch_fresh(engine: Engine, run_no: int, shard: int, *, after_row: int, limit: int) -> list[OpenRow]:
+    """The next rows of a shard without a result, in input order, beyond `after_row`."""
+    statement = _fresh_statement(engine.dialect)
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        records = statement.fetch(cursor, run=run_no, in_shard=shard, after=after_row, most=limit)
+    finally:
+        connection.close()
+    return [OpenRow(_job(record), bool(record[6]), record[7] or 0) for record in records]
+
+
+_built: dict[str, Statement] = {}
+
+
+def _fresh_statement(dialect: Dialect) -> Statement:
+    if dialect.name not in _built:
+        _built[dialect.name] = Statement.build(
+            select(*_OPEN_COLUMNS)
+            .select_from(_JOINED)
+            .where(
+                inputs.c.run_no == bindparam("run"),
+                inputs.c.shard == bindparam("in_shard"),
+                inputs.c.row > bindparam("after"),
+                results.c.row.is_(None),
+            )
+            .order_by(inputs.c.row)
+            .limit(bindparam("most")),
+            dialect,
+        )
+    return _built[dialect.name]
+
+
+def fetch_details_due(engine: Engine, run_no: int, shard: int, *, after_row: int, limit: int) -> list[Job]:
+    """Assigned rows of a shard whose reply was void, so that their details are still to be read."""
+    query = (
+        select(*_OPEN_COLUMNS)
+        .select_from(_JOINED)
+        .where(
+            inputs.c.run_no == run_no,
+            inputs.c.shard == shard,
+            inputs.c.row > after_row,
+            results.c.details_due,
+        )
+        .order_by(inputs.c.row)
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [_job(record) for record in connection.execute(query)]
+
+
+class ShardWriter:
+    """Writes batches under the fence, on one connection of its own; used by one thread at a time."""
+
+    def __init__(self, engine: Engine, claim: Claim) -> None:
+        dialect = engine.dialect
+        self._run_no = claim.run_no
+        self._epochs = {shard.shard: shard.epoch for shard in claim.shards}
+        self._insert = Statement.build(
+            insert(results).values({name: bindparam(name) for name in ("run_no", *RESULT_COLUMNS)}), dialect
+        )
+        self._details = Statement.build(
+            update(results)
+            .where(results.c.run_no == bindparam("of_run"), results.c.row == bindparam("of_row"))
+            .values({**{name: bindparam(name) for name in DETAIL_COLUMNS}, "details_due": bindparam("due")}),
+            dialect,
+        )
+        held = and_(
+            shards.c.run_no == bindparam("of_run"),
+            shards.c.shard == bindparam("of_shard"),
+            shards.c.epoch == bindparam("our_epoch"),
+        )
+        higher = bindparam("through", type_=shards.c.dispatched_through.type)
+        self._raise = Statement.build(
+            update(shards)
+            .where(held)
+            .values(dispatched_through=_greatest(dialect, shards.c.dispatched_through, higher)),
+            dialect,
+        )
+        self._lower = Statement.build(update(shards).where(held).values(dispatched_through=higher), dialect)
+        self._forget = Statement.build(
+            unsettled.delete().where(unsettled.c.run_no == bindparam("of_run"), unsettled.c.row == bindparam("of_row")),
+            dialect,
+        )
+        self._note = Statement.build(
+            insert(unsettled).values(
+                {name: bindparam(name) for name in ("run_no", "row", "maybe_applied", "attempts")}
+            ),
+            dialect,
+        )
+        self._connection = engine.raw_connection()
+        self._begin = "BEGIN IMMEDIATE" if dialect.name == "sqlite" else None
+
+    def write(self, batch: Batch) -> None:
+        """Commit the batch whole, or nothing of it.
+
+        Raises:
+            FenceLostError: a shard of ours has been taken by another process.
+        """
+        cursor = self._connection.cursor()
+        run_no = self._run_no
+        try:
+            if self._begin:
+                cursor.execute(self._begin)
+            self._fence(cursor, batch)
+            if batch.results:
+                self._insert.many(cursor, [(run_no, *result) for result in batch.results])
+            if batch.details:
+                self._details.many(cursor, [self._detail_values(result) for result in batch.details])
+            if batch.notes:
+                self._forget.many(cursor, [(run_no, note[0]) for note in batch.notes])
+                self._note.many(cursor, [(run_no, *note) for note in batch.notes])
+            self._connection.commit()
+        except BaseException:
+            self._connection.rollback()
+            raise
+        finally:
+            cursor.close()
+
+    def _fence(self, cursor: Any, batch: Batch) -> None:  # noqa: ANN401 - any DBAPI cursor
+        """Move the marks of all our shards that this batch names; with none named, touch one to check the epoch."""
+        statement, marks = (self._lower, batch.lowered) if batch.lowered else (self._raise, batch.marks)
+        for shard, through in (marks or {next(iter(self._epochs)): 0}).items():
+            epoch = self._epochs[shard]
+            if statement.one(cursor, of_run=self._run_no, of_shard=shard, our_epoch=epoch, through=through) != 1:
+                raise FenceLostError(
+                    f"another process has taken over shard {shard} of this run; this one has written nothing more"
+                )
+
+    def _detail_values(self, result: Result) -> list[object]:
+        values = result._asdict()  # noqa: SLF001 - the named tuple's public way
+        values |= {"of_run": self._run_no, "of_row": result.row, "due": False}
+        return self._details.ordered(values)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+
+def _greatest(dialect: Dialect, *values: Any) -> Any:  # noqa: ANN401 - SQL expressions
+    return (func.max if dialect.name == "sqlite" else func.greatest)(*values)
+
+
+def has_open_rows(engine: Engine, run_no: int) -> bool:
+    """Whether any row of the run still lacks its result, or any assigned row its details."""
+    query = select(
+        select(inputs.c.row)
+        .select_from(_JOINED)
+        .where(inputs.c.run_no == run_no, or_(results.c.row.is_(None), results.c.details_due))
+        .limit(1)
+        .exists()
+    )
+    with engine.connect() as connection:
+        return bool(connection.execute(query).scalar())

@@ -1,0 +1,216 @@
+"""Runs in the ledger: made, found again, listed, ended."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import delete, insert, select, update
+
+from worker.errors import RunNotFoundError
+from worker.ledger.tables import inputs, results, runs, shards, unsettled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Engine, Row
+
+__all__ = [
+    "Run",
+    "RunSpec",
+    "RunState",
+    "create_run",
+    "delete_run",
+    "discard_staging",
+    "find_alike",
+    "get_run",
+    "list_runs",
+    "note_stop",
+]
+
+RunState = Literal["staging", "open", "finished", "superseded"]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What makes two executions the same run (DESIGN 11.4), and what history calls it."""
+
+    name: str
+    input_name: str
+    input_format: str
+    header: tuple[str, ...] | None
+    parse_options: str
+    """Canonical JSON of all that decides how the file is read: format, encoding, mapping."""
+    mode: str
+    endpoint: str
+    workspace_id: str | None
+    settings: str
+    kind: str = "run"
+    parent_no: int | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as the ledger knows it."""
+
+    run_no: int
+    id: str
+    kind: str
+    parent_no: int | None
+    state: RunState
+    name: str
+    input_name: str
+    input_sha256: str | None
+    input_format: str
+    header: tuple[str, ...] | None
+    parse_options: str
+    mode: str
+    endpoint: str
+    workspace_id: str | None
+    settings: str
+    rows: int
+    created_at: float
+    staged_at: float | None
+    started_at: float | None
+    stopped_at: float | None
+    sending_seconds: float
+    stop_cause: str | None
+    stop_message: str | None
+
+    @property
+    def takeover_refused(self) -> bool:
+        """Whether a credential with another owner is left alone."""
+        return self.mode.endswith("refuse")
+
+
+def _run(row: Row[Any]) -> Run:
+    fields = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    header = fields.pop("header")
+    return Run(header=None if header is None else tuple(json.loads(header)), **fields)
+
+
+def new_run_id(now: float) -> str:
+    """A name that sorts by time and can be typed: `20261124-015312-4f2a`."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
+
+
+def create_run(engine: Engine, spec: RunSpec, *, now: float) -> Run:
+    """Enter a run in state `staging`; its rows come next."""
+    with engine.begin() as connection:
+        row = connection.execute(
+            insert(runs)
+            .values(
+                id=new_run_id(now),
+                kind=spec.kind,
+                parent_no=spec.parent_no,
+                state="staging",
+                name=spec.name,
+                input_name=spec.input_name,
+                input_format=spec.input_format,
+                header=None if spec.header is None else json.dumps(spec.header),
+                parse_options=spec.parse_options,
+                mode=spec.mode,
+                endpoint=spec.endpoint,
+                workspace_id=spec.workspace_id,
+                settings=spec.settings,
+                created_at=now,
+            )
+            .returning(runs)
+        ).one()
+    return _run(row)
+
+
+def find_alike(engine: Engine, spec: RunSpec, sha256: str, *, states: Sequence[RunState]) -> Run | None:
+    """The latest run over the same input, read the same way, in the same mode, against the same endpoint.
+
+    Its workspace may be another one: the caller compares, since a key of the wrong workspace is an error.
+    """
+    query = (
+        select(runs)
+        .where(
+            runs.c.kind == spec.kind,
+            runs.c.state.in_(states),
+            runs.c.input_sha256 == sha256,
+            runs.c.parse_options == spec.parse_options,
+            runs.c.mode == spec.mode,
+            runs.c.endpoint == spec.endpoint,
+        )
+        .order_by(runs.c.run_no.desc())
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else _run(row)
+
+
+def get_run(engine: Engine, reference: str | int | None = None) -> Run:
+    """The run by its id or number; the latest one for None.
+
+    Raises:
+        RunNotFoundError: there is none.
+    """
+    query = select(runs).where(runs.c.state != "staging").order_by(runs.c.run_no.desc()).limit(1)
+    if isinstance(reference, int) or (reference is not None and reference.isdecimal() and len(reference) < 10):
+        query = query.where(runs.c.run_no == int(reference))
+    elif reference is not None:
+        query = query.where(runs.c.id == reference)
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        if reference is None:
+            raise RunNotFoundError("the ledger holds no run yet")
+        raise RunNotFoundError(f"the ledger holds no run {reference!r}; `assign-worker runs` lists them")
+    return _run(row)
+
+
+def list_runs(engine: Engine, *, limit: int = 50) -> list[Run]:
+    """The latest runs, newest first."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(runs).where(runs.c.state != "staging").order_by(runs.c.run_no.desc()).limit(limit)
+        )
+        return [_run(row) for row in rows]
+
+
+def note_stop(  # noqa: PLR0913 - the columns of one row
+    engine: Engine,
+    run_no: int,
+    *,
+    finished: bool,
+    cause: str | None,
+    message: str | None,
+    seconds: float,
+    now: float,
+) -> Run:
+    """End an execution; a finished run's `unsettled` notes are dropped."""
+    with engine.begin() as connection:
+        connection.execute(
+            update(runs)
+            .where(runs.c.run_no == run_no)
+            .values(
+                state="finished" if finished else "open",
+                stop_cause=cause,
+                stop_message=message,
+                stopped_at=now,
+                sending_seconds=runs.c.sending_seconds + seconds,
+            )
+        )
+        if finished:
+            connection.execute(delete(unsettled).where(unsettled.c.run_no == run_no))
+    return get_run(engine, run_no)
+
+
+def delete_run(connection: Connection, run_no: int) -> None:
+    """Remove a run and all its rows."""
+    for table in (unsettled, results, inputs, shards, runs):
+        connection.execute(delete(table).where(table.c.run_no == run_no))
+
+
+def discard_staging(engine: Engine) -> None:
+    """Remove what a killed process left half-staged; nothing of it was ever sent."""
+    with engine.begin() as connection:
+        for (run_no,) in connection.execute(select(runs.c.run_no).where(runs.c.state == "staging")).all():
+            delete_run(connection, run_no)

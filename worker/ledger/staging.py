@@ -1,0 +1,360 @@
+"""Every input row into the ledger in one pass, before the first send (DESIGN 4).
+
+Rows that can never be sent get their result here: invalid ones as they are read, duplicates and conflicts by
+SQL over the whole file, rows that an unfinished run of the same name has already settled by content.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    union,
+    update,
+)
+
+from worker.ledger.runs import Run, get_run
+from worker.ledger.statements import Statement
+from worker.ledger.tables import inputs, results, runs, shards, unsettled
+from worker.models import InputRow, Job, Outcome, UserKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.sql.elements import ColumnElement
+
+__all__ = ["reject_other_workspaces", "stage"]
+
+_GROUP: Final = 2_000
+_GROUPS_PER_TRANSACTION: Final = 25
+CARRY_OVER_WINDOW: Final = 24 * 3600.0
+"""Seconds for which a settled row of an unfinished run counts as still so (DESIGN 11.5)."""
+
+_INPUT_COLUMNS: Final = tuple(column.name for column in inputs.columns)
+_DECIDED: Final = ("run_no", "row", "outcome", "detail", "finished_at", "attempts", "read_back", "details_due")
+
+_repeated = Table(
+    "repeated",
+    MetaData(),
+    Column("acs_credential_id", Text, primary_key=True),
+    Column("first_row", Integer, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Column("disputed", Integer, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+
+def stage(
+    engine: Engine,
+    run: Run,
+    rows: Iterable[InputRow],
+    *,
+    now: float,
+    keep_going: Callable[[], bool] = lambda: True,
+) -> bool:
+    """Write all rows of the input; decide those that cannot be sent. False if `keep_going` said no.
+
+    Memory does not grow with the number of rows; it does with the number of workspaces.
+
+    Raises:
+        InputError: from the reader, where the file as a whole turns out to be unreadable.
+    """
+    shard_of: dict[str | None, int] = {}
+    sizes: Counter[int] = Counter()
+    if not _write_inputs(engine, run.run_no, rows, shard_of, sizes, now=now, keep_going=keep_going):
+        return False
+    with engine.begin() as connection:
+        if shard_of:
+            connection.execute(
+                insert(shards),
+                [
+                    {"run_no": run.run_no, "shard": shard, "workspace_id": workspace, "rows": sizes[shard]}
+                    for workspace, shard in shard_of.items()
+                ],
+            )
+        _decide_repeated(connection, run.run_no, now=now)
+    return True
+
+
+def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float) -> Run:
+    """Open the staged run for sending, with what earlier runs say about its rows."""
+    with engine.begin() as connection:
+        _carry_over(connection, run, now=now)
+        _doubt(connection, run)
+        total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
+        connection.execute(
+            update(runs)
+            .where(runs.c.run_no == run.run_no)
+            .values(state="open", input_sha256=sha256, rows=total, staged_at=now)
+        )
+    return get_run(engine, run.run_no)
+
+
+def _write_inputs(  # noqa: PLR0913 - one loop, its counters and its way out
+    engine: Engine,
+    run_no: int,
+    rows: Iterable[InputRow],
+    shard_of: dict[str | None, int],
+    sizes: Counter[int],
+    *,
+    now: float,
+    keep_going: Callable[[], bool],
+) -> bool:
+    write_inputs = Statement.build(
+        insert(inputs).values({name: bindparam(name) for name in _INPUT_COLUMNS}), engine.dialect
+    )
+    write_results = Statement.build(
+        insert(results).values({name: bindparam(name) for name in _DECIDED}), engine.dialect
+    )
+    connection = engine.raw_connection()
+    cursor = connection.cursor()
+    staged: list[tuple[object, ...]] = []
+    invalid: list[tuple[object, ...]] = []
+    groups = 0
+
+    def write_group() -> None:
+        if groups % _GROUPS_PER_TRANSACTION == 0:
+            connection.commit()
+            cursor.execute("BEGIN")
+        write_inputs.many(cursor, staged)
+        if invalid:
+            write_results.many(cursor, invalid)
+        staged.clear()
+        invalid.clear()
+
+    try:
+        for parsed, cells in rows:
+            if isinstance(parsed, Job):
+                row, line, credential, user_key, user, workspace = parsed
+                shard = shard_of.get(workspace)
+                if shard is None:
+                    shard = shard_of[workspace] = len(shard_of)
+                sizes[shard] += 1
+                if user_key is UserKey.ACS_USER:
+                    staged.append((run_no, row, line, shard, credential, user, None, workspace, cells))
+                else:
+                    staged.append((run_no, row, line, shard, credential, None, user, workspace, cells))
+            else:
+                staged.append((run_no, parsed.row, parsed.line, None, None, None, None, None, cells))
+                invalid.append((run_no, parsed.row, "invalid", parsed.reason, now, 0, False, False))
+            if len(staged) == _GROUP:
+                if not keep_going():
+                    return False
+                write_group()
+                groups += 1
+        groups = groups if staged else groups
+        if staged:
+            write_group()
+        connection.commit()
+        return True
+    finally:
+        connection.rollback()
+        connection.close()
+
+
+def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None:
+    """Results for duplicates and conflicts: a sort on disk finds them, wherever in the file they stand."""
+    person = func.coalesce(inputs.c.acs_user_id, literal("identity ") + inputs.c.user_identity_id)
+    disputed = or_(
+        func.min(person) != func.max(person),
+        func.coalesce(func.min(inputs.c.workspace_id) != func.max(inputs.c.workspace_id), False),  # noqa: FBT003 - SQL's
+    )
+    _repeated.drop(connection, checkfirst=True)
+    _repeated.create(connection)
+    connection.execute(
+        insert(_repeated).from_select(
+            [column.name for column in _repeated.columns],
+            select(
+                inputs.c.acs_credential_id,
+                func.min(inputs.c.row),
+                func.count(),
+                case((disputed, 1), else_=0),
+            )
+            .where(inputs.c.run_no == run_no, inputs.c.shard.is_not(None))
+            .group_by(inputs.c.acs_credential_id)
+            .having(func.count() > 1),
+        )
+    )
+    first = cast(_repeated.c.first_row, String)
+    others = cast(_repeated.c.wanted - 1, String)
+    is_conflict = _repeated.c.disputed == 1
+    connection.execute(
+        insert(results).from_select(
+            list(_DECIDED),
+            select(
+                inputs.c.run_no,
+                inputs.c.row,
+                case((is_conflict, Outcome.CONFLICT.value), else_=Outcome.DUPLICATE.value),
+                case(
+                    (
+                        is_conflict,
+                        literal("row ")
+                        + first
+                        + " and "
+                        + others
+                        + " more want this credential for different people; none of them was sent: keep one row",
+                    ),
+                    else_=literal("row ") + first + " asks for the same; that one goes, this one needs nothing",
+                ),
+                *_sentinel(now),
+            ).where(
+                inputs.c.run_no == run_no,
+                inputs.c.acs_credential_id == _repeated.c.acs_credential_id,
+                or_(is_conflict, inputs.c.row != _repeated.c.first_row),
+            ),
+        )
+    )
+    _repeated.drop(connection)
+
+
+def _sentinel(now: float) -> tuple[ColumnElement[Any], ...]:
+    """The last columns of `_DECIDED`: nothing was sent."""
+    return (literal(now), literal(0), literal(False), literal(False))  # noqa: FBT003 - SQL's false
+
+
+def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
+    """Take over what the unfinished run of the same name has settled (DESIGN 11.5), and supersede that run."""
+    before = connection.execute(
+        select(runs)
+        .where(
+            runs.c.name == run.name,
+            runs.c.kind == run.kind,
+            runs.c.endpoint == run.endpoint,
+            runs.c.run_no < run.run_no,
+            runs.c.state != "staging",
+        )
+        .order_by(runs.c.run_no.desc())
+        .limit(1)
+    ).one_or_none()
+    if before is None or before.state != "open" or before.workspace_id != run.workspace_id:
+        return
+    old_inputs, old_results, other = inputs.alias(), results.alias(), inputs.alias()
+    written_since = exists().where(
+        other.c.acs_credential_id == old_inputs.c.acs_credential_id,
+        other.c.run_no == runs.c.run_no,
+        runs.c.run_no.not_in([run.run_no, before.run_no]),
+        runs.c.started_at.is_not(None),
+        or_(runs.c.stopped_at.is_(None), runs.c.stopped_at > old_results.c.finished_at),
+    )
+    settled = (
+        select(
+            old_inputs.c.acs_credential_id,
+            old_inputs.c.acs_user_id,
+            old_inputs.c.user_identity_id,
+            old_inputs.c.workspace_id,
+        )
+        .join(old_results, and_(old_results.c.run_no == old_inputs.c.run_no, old_results.c.row == old_inputs.c.row))
+        .where(
+            old_inputs.c.run_no == before.run_no,
+            old_results.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.UNCHANGED.value]),
+            old_results.c.finished_at > now - CARRY_OVER_WINDOW,
+        )
+    )
+    if connection.execute(
+        select(exists().where(runs.c.run_no.not_in([run.run_no, before.run_no]), runs.c.started_at.is_not(None)))
+    ).scalar():
+        settled = settled.where(~written_since)
+    known = settled.subquery()
+    connection.execute(
+        insert(results).from_select(
+            list(_DECIDED),
+            select(
+                inputs.c.run_no,
+                inputs.c.row,
+                literal(Outcome.UNCHANGED.value),
+                literal(f"run {before.id} assigned it before this file changed; nothing was sent"),
+                *_sentinel(now),
+            )
+            .join(
+                known,
+                and_(
+                    known.c.acs_credential_id == inputs.c.acs_credential_id,
+                    func.coalesce(known.c.acs_user_id, "") == func.coalesce(inputs.c.acs_user_id, ""),
+                    func.coalesce(known.c.user_identity_id, "") == func.coalesce(inputs.c.user_identity_id, ""),
+                    func.coalesce(known.c.workspace_id, "") == func.coalesce(inputs.c.workspace_id, ""),
+                ),
+            )
+            .where(
+                inputs.c.run_no == run.run_no,
+                ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row),
+            ),
+        )
+    )
+    connection.execute(update(runs).where(runs.c.run_no == before.run_no).values(state="superseded"))
+
+
+def _doubt(connection: Connection, run: Run) -> None:
+    """Mark rows whose credential an earlier run left in doubt: they are read back before anything is sent."""
+    left_open = (
+        select(inputs.c.acs_credential_id)
+        .join(runs, and_(runs.c.run_no == inputs.c.run_no, runs.c.state.in_(["open", "superseded"])))
+        .join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
+        .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .outerjoin(unsettled, and_(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row))
+        .where(
+            runs.c.run_no != run.run_no,
+            runs.c.endpoint == run.endpoint,
+            inputs.c.row <= shards.c.dispatched_through,
+            results.c.row.is_(None),
+            func.coalesce(unsettled.c.maybe_applied, True),  # noqa: FBT003 - SQL's
+        )
+    )
+    in_doubt = (
+        select(inputs.c.acs_credential_id)
+        .join(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .where(results.c.outcome == literal(Outcome.IN_DOUBT.value, literal_execute=True))
+    )
+    here = inputs.alias()
+    connection.execute(
+        insert(unsettled).from_select(
+            ["run_no", "row", "maybe_applied", "attempts"],
+            select(here.c.run_no, here.c.row, literal(True), literal(0)).where(  # noqa: FBT003 - SQL's
+                here.c.run_no == run.run_no,
+                here.c.acs_credential_id.in_(union(left_open, in_doubt)),
+            ),
+        )
+    )
+
+
+def reject_other_workspaces(engine: Engine, run: Run, workspace_id: str, *, now: float) -> int:
+    """Make `invalid` every unsent row that names another workspace than the API key's; how many (DESIGN 11.14)."""
+    undecided = ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
+    with engine.begin() as connection:
+        done = connection.execute(
+            insert(results).from_select(
+                list(_DECIDED),
+                select(
+                    inputs.c.run_no,
+                    inputs.c.row,
+                    literal(Outcome.INVALID.value),
+                    literal("column workspace_id: names ")
+                    + inputs.c.workspace_id
+                    + f", but the API key is for {workspace_id}; use that workspace's key, or a personal access token",
+                    *_sentinel(now),
+                ).where(
+                    inputs.c.run_no == run.run_no,
+                    inputs.c.workspace_id.is_not(None),
+                    inputs.c.workspace_id != workspace_id,
+                    undecided,
+                ),
+            )
+        )
+    return int(done.rowcount)
