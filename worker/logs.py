@@ -222,8 +222,8 @@ def _as_keyword_text(_logger: object, _method: str, event: MutableMapping[str, A
 def get_logger() -> FilteringBoundLogger:
     """A logger of structlog's.
 
-    In a program that has not configured structlog it writes to the `logging` logger `worker`, cleaned, so that
-    a library user sees rows' events where all other logs go.
+    In a program that has not configured structlog it writes to the `logging` logger `worker`, cleaned: where
+    all other logs of that program go.
     """
     import structlog  # noqa: PLC0415 - see the module's docstring
 

@@ -1,16 +1,8 @@
 """Settings: from flags, the environment, a file and defaults, in small frozen sections, loaded once."""
 
 from worker.config.credentials import Credentials, KeyKind, MissingKey, ResolvedKey
-from worker.config.settings import (
-    Guards,
-    Input,
-    Logging,
-    Output,
-    Sending,
-    Settings,
-    Target,
-    load_settings,
-)
+from worker.config.sections import Guards, Input, Logging, Output, Sending, Target
+from worker.config.settings import Settings, load_settings
 from worker.config.sources import Option, options_of
 from worker.config.values import Bound, Deadline, is_loopback, resolve_deadline
 
