@@ -12,6 +12,8 @@ A row that fails is data (`worker.models.Result`), never an exception. What is r
     │   └── LedgerHeldError          exit 4   another process holds the ledger, the run or the workspace
     │       └── FenceLostError       exit 4   this process held a shard and lost it: it may write nothing more
     └── StoppedError                 exit 3   the service or a guard ended the run before its first row
+
+`RowStopped` is no error and leaves no room above the pipeline: it unwinds one row that stays open.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ __all__ = [
     "LedgerError",
     "LedgerHeldError",
     "LedgerWriteError",
+    "RowStopped",
     "RunNotFoundError",
     "StoppedError",
     "UsageError",
@@ -82,3 +85,7 @@ class StoppedError(AssignWorkerError):
     """The run ended before its first row was sent; the same command resumes it."""
 
     exit_code: ClassVar[int] = 3
+
+
+class RowStopped(Exception):  # noqa: N818 - no error: the run drains or a workspace stopped, and the row stays open
+    """The row goes no further in this execution."""

@@ -21,6 +21,8 @@ __all__ = [
     "Outcome",
     "RejectedRow",
     "Result",
+    "Step",
+    "Stop",
     "StopCause",
     "UserKey",
     "Verdict",
@@ -107,12 +109,35 @@ class StopCause(StrEnum):
     MISSING_KEY = "missing_key"
     WRONG_URL = "wrong_url"
     TLS = "tls"
+    PROXY = "proxy"
     OUTAGE = "outage"
     RETRY_AFTER = "retry_after"
     MAX_FAILURES = "max_failures"
     DEADLINE = "deadline"
     LEDGER = "ledger"
-    FENCE = "fence"
+    INTERNAL = "internal"
+
+
+class Stop(NamedTuple):
+    """Why a workspace, or the whole run, sends no more."""
+
+    cause: StopCause
+    message: str
+    """One sentence for the operator: what happened, and what to do."""
+    workspace_id: str | None = None
+    """The workspace that stopped; None for the run."""
+
+
+class Step(StrEnum):
+    """The named steps of the protocol, at any of which the process may die (DESIGN 6)."""
+
+    AFTER_MARK = "after_mark"
+    AFTER_SEND = "after_send"
+    """A request is on its way."""
+    AFTER_REPLY = "after_reply"
+    BEFORE_COMMIT = "before_commit"
+    AFTER_COMMIT = "after_commit"
+    DURING_EXPORT = "during_export"
 
 
 class Attempt(NamedTuple):

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
     from worker.models import Result
 
-__all__ = ["Batch", "Claim", "OpenRow", "ShardClaim", "ShardWriter", "claim_run", "fetch_details_due", "fetch_fresh", "has_open_rows"]
+__all__ = [
+    "Batch",
+    "Claim",
+    "OpenRow",
+    "ShardClaim",
+    "ShardWriter",
+    "claim_run",
+    "fetch_details_due",
+    "fetch_fresh",
+    "has_open_rows",
+]
 
 DETAIL_COLUMNS: Final = (
     "assigned_acs_user_id",
@@ -140,10 +150,14 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
         within = (
             select(*_OPEN_COLUMNS, inputs.c.shard)
             .select_from(
-                _JOINED.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
+                _JOINED.join(
+                    shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard)
+                )
             )
             .where(
-                inputs.c.run_no == run_no, inputs.c.row <= shards.c.dispatched_through, results.c.row.is_(None)
+                inputs.c.run_no == run_no,
+                inputs.c.row <= shards.c.dispatched_through,
+                results.c.row.is_(None),
             )
             .order_by(inputs.c.row)
         )
@@ -165,7 +179,13 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
         run_no,
         run_id,
         tuple(
-            ShardClaim(row.shard, row.workspace_id, row.epoch, row.dispatched_through, tuple(carried.get(row.shard, ())))
+            ShardClaim(
+                row.shard,
+                row.workspace_id,
+                row.epoch,
+                row.dispatched_through,
+                tuple(carried.get(row.shard, ())),
+            )
             for row in sorted(taken, key=lambda row: row.shard)
         ),
     )
@@ -252,7 +272,9 @@ class ShardWriter:
         )
         self._lower = Statement.build(update(shards).where(held).values(dispatched_through=higher), dialect)
         self._forget = Statement.build(
-            unsettled.delete().where(unsettled.c.run_no == bindparam("of_run"), unsettled.c.row == bindparam("of_row")),
+            unsettled.delete().where(
+                unsettled.c.run_no == bindparam("of_run"), unsettled.c.row == bindparam("of_row")
+            ),
             dialect,
         )
         self._note = Statement.build(
@@ -295,7 +317,10 @@ class ShardWriter:
         statement, marks = (self._lower, batch.lowered) if batch.lowered else (self._raise, batch.marks)
         for shard, through in (marks or {next(iter(self._epochs)): 0}).items():
             epoch = self._epochs[shard]
-            if statement.one(cursor, of_run=self._run_no, of_shard=shard, our_epoch=epoch, through=through) != 1:
+            if (
+                statement.one(cursor, of_run=self._run_no, of_shard=shard, our_epoch=epoch, through=through)
+                != 1
+            ):
                 raise FenceLostError(
                     f"another process has taken over shard {shard} of this run; this one has written nothing more"
                 )

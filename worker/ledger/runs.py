@@ -153,7 +153,9 @@ def get_run(engine: Engine, reference: str | int | None = None) -> Run:
         RunNotFoundError: there is none.
     """
     query = select(runs).where(runs.c.state != "staging").order_by(runs.c.run_no.desc()).limit(1)
-    if isinstance(reference, int) or (reference is not None and reference.isdecimal() and len(reference) < 10):
+    if isinstance(reference, int) or (
+        reference is not None and reference.isdecimal() and len(reference) < 10
+    ):
         query = query.where(runs.c.run_no == int(reference))
     elif reference is not None:
         query = query.where(runs.c.id == reference)

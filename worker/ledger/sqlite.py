@@ -36,7 +36,21 @@ APPLICATION_ID: Final = 0x41574B31
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
-    {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "9p", "fuse.sshfs", "glusterfs", "ceph", "lustre"}
+    {
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "afpfs",
+        "9p",
+        "fuse.sshfs",
+        "glusterfs",
+        "ceph",
+        "lustre",
+    }
 )
 _PAGE_CACHE_KIB: Final = 16 * 1024
 _BUSY_TIMEOUT_MS: Final = 10_000
@@ -100,7 +114,9 @@ def _is_fresh(path: Path, *, create: bool) -> bool:
         raise LedgerError(f"there is no ledger at {path}; name it with --ledger") from None
     except OSError as error:
         if path.is_symlink():
-            raise LedgerError(f"the ledger {path} is a symbolic link; name the file itself with --ledger") from None
+            raise LedgerError(
+                f"the ledger {path} is a symbolic link; name the file itself with --ledger"
+            ) from None
         raise LedgerError(f"cannot open the ledger {path}: {error.strerror}") from None
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -111,11 +127,15 @@ def _is_fresh(path: Path, *, create: bool) -> bool:
     if not header:
         return True
     if not header.startswith(_MAGIC) or len(header) < 100:
-        raise LedgerError(f"{path} is not a ledger of assign-worker; it was left as it is. Name another --ledger.")
+        raise LedgerError(
+            f"{path} is not a ledger of assign-worker; it was left as it is. Name another --ledger."
+        )
     application_id = int.from_bytes(header[68:72], "big")
     version = int.from_bytes(header[60:64], "big")
     if application_id != APPLICATION_ID:
-        raise LedgerError(f"{path} is the database of another program; it was left as it is. Name another --ledger.")
+        raise LedgerError(
+            f"{path} is the database of another program; it was left as it is. Name another --ledger."
+        )
     if version > SCHEMA_VERSION:
         raise LedgerError(
             f"the ledger {path} was written by a newer assign-worker (version {version}, this one knows "

@@ -49,7 +49,16 @@ CARRY_OVER_WINDOW: Final = 24 * 3600.0
 """Seconds for which a settled row of an unfinished run counts as still so (DESIGN 11.5)."""
 
 _INPUT_COLUMNS: Final = tuple(column.name for column in inputs.columns)
-_DECIDED: Final = ("run_no", "row", "outcome", "detail", "finished_at", "attempts", "read_back", "details_due")
+_DECIDED: Final = (
+    "run_no",
+    "row",
+    "outcome",
+    "detail",
+    "finished_at",
+    "attempts",
+    "read_back",
+    "details_due",
+)
 
 _repeated = Table(
     "repeated",
@@ -99,7 +108,9 @@ def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float) -> Run:
     with engine.begin() as connection:
         _carry_over(connection, run, now=now)
         _doubt(connection, run)
-        total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
+        total = (
+            select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
+        )
         connection.execute(
             update(runs)
             .where(runs.c.run_no == run.run_no)
@@ -212,7 +223,9 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
                         + others
                         + " more want this credential for different people; none of them was sent: keep one row",
                     ),
-                    else_=literal("row ") + first + " asks for the same; that one goes, this one needs nothing",
+                    else_=literal("row ")
+                    + first
+                    + " asks for the same; that one goes, this one needs nothing",
                 ),
                 *_sentinel(now),
             ).where(
@@ -261,7 +274,10 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
             old_inputs.c.user_identity_id,
             old_inputs.c.workspace_id,
         )
-        .join(old_results, and_(old_results.c.run_no == old_inputs.c.run_no, old_results.c.row == old_inputs.c.row))
+        .join(
+            old_results,
+            and_(old_results.c.run_no == old_inputs.c.run_no, old_results.c.row == old_inputs.c.row),
+        )
         .where(
             old_inputs.c.run_no == before.run_no,
             old_results.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.UNCHANGED.value]),
@@ -269,7 +285,9 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
         )
     )
     if connection.execute(
-        select(exists().where(runs.c.run_no.not_in([run.run_no, before.run_no]), runs.c.started_at.is_not(None)))
+        select(
+            exists().where(runs.c.run_no.not_in([run.run_no, before.run_no]), runs.c.started_at.is_not(None))
+        )
     ).scalar():
         settled = settled.where(~written_since)
     known = settled.subquery()
@@ -288,7 +306,8 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
                 and_(
                     known.c.acs_credential_id == inputs.c.acs_credential_id,
                     func.coalesce(known.c.acs_user_id, "") == func.coalesce(inputs.c.acs_user_id, ""),
-                    func.coalesce(known.c.user_identity_id, "") == func.coalesce(inputs.c.user_identity_id, ""),
+                    func.coalesce(known.c.user_identity_id, "")
+                    == func.coalesce(inputs.c.user_identity_id, ""),
                     func.coalesce(known.c.workspace_id, "") == func.coalesce(inputs.c.workspace_id, ""),
                 ),
             )

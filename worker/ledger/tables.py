@@ -70,7 +70,9 @@ shards = Table(
     Column("epoch", Integer, nullable=False, default=0, comment="the fence: a claim adds one"),
     Column("holder", Text, comment="JSON: host, pid and process start of the claim"),
     Column("lease_until", Float, comment="by the database server's clock; null on SQLite"),
-    Column("dispatched_through", Integer, nullable=False, default=0, comment="no row beyond it was ever sent"),
+    Column(
+        "dispatched_through", Integer, nullable=False, default=0, comment="no row beyond it was ever sent"
+    ),
 )
 
 inputs = Table(
@@ -112,7 +114,12 @@ results = Table(
     metadata,
     Column("run_no", _RunNumber, ForeignKey("runs.run_no", ondelete="CASCADE"), primary_key=True),
     *(
-        Column(name, _RESULT_TYPES.get(name, Text), primary_key=name == "row", nullable=name not in _RESULT_REQUIRED)
+        Column(
+            name,
+            _RESULT_TYPES.get(name, Text),
+            primary_key=name == "row",
+            nullable=name not in _RESULT_REQUIRED,
+        )
         for name in RESULT_COLUMNS
     ),
     sqlite_with_rowid=False,

@@ -1,0 +1,225 @@
+"""From an attempt to a row's final word: pure, and the one place where masking and its sentences are decided."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from worker.masking import MASK, mask_in, secrets_of, warning_record
+from worker.models import Attempt, Job, Outcome, Result, UserKey, Verdict
+from worker.replies import tidy
+
+if TYPE_CHECKING:
+    from worker.seam import AcsCredential
+
+__all__ = ["Tries", "assigned", "conflict", "details", "failed", "in_doubt", "names_another", "unchanged"]
+
+
+@dataclass(slots=True)
+class Tries:
+    """What it took to settle a row."""
+
+    attempts: int = 1
+    read_back: bool = False
+    started_at: float | None = None
+    previous_acs_user_id: str | None = None
+
+
+def names_another(job: Job, credential: AcsCredential | None) -> bool:
+    """Whether the reply names another credential, or another person, than was asked for."""
+    if credential is None:
+        return False
+    if credential.acs_credential_id != job.acs_credential_id:
+        return True
+    named = credential.acs_user_id if job.user_key is UserKey.ACS_USER else credential.user_identity_id
+    return named is not None and named != job.user_id
+
+
+def assigned(  # noqa: PLR0913 - the quick path: one call, no object made for it
+    job: Job,
+    attempt: Attempt,
+    credential: AcsCredential | None,
+    *,
+    include_codes: bool,
+    details_due: bool = False,
+    attempts: int = 1,
+    read_back: bool = False,
+    started_at: float | None = None,
+    previous_acs_user_id: str | None = None,
+    detail: str | None = None,
+    outcome: Outcome = Outcome.ASSIGNED,
+) -> Result:
+    """Seam accepted the row, or a read-back proved that it had."""
+    finished_at = attempt.started_at + attempt.duration
+    began = attempt.started_at if started_at is None else started_at
+    duration_ms = int((finished_at - began) * 1000.0)
+    if credential is None:
+        return Result(
+            job.row,
+            outcome,
+            detail=detail,
+            http_status=attempt.status,
+            attempts=attempts,
+            read_back=read_back,
+            request_id=attempt.request_id,
+            previous_acs_user_id=previous_acs_user_id,
+            started_at=began,
+            finished_at=finished_at,
+            duration_ms=duration_ms,
+            details_due=details_due,
+        )
+    codes = warnings = errors = code = card_number = None
+    display_name = credential.display_name
+    if credential.warnings or credential.errors or credential.code or credential.card_number:
+        secrets = () if include_codes else secrets_of(credential)
+        display_name = mask_in(display_name, secrets)
+        codes, warnings = _warnings(credential, secrets, include_codes=include_codes)
+        errors = _errors(credential, secrets)
+        code = credential.code if include_codes else MASK if credential.code else None
+        card_number = credential.card_number if include_codes else MASK if credential.card_number else None
+    return Result(
+        job.row,
+        outcome,
+        None,
+        detail,
+        attempt.status,
+        None,
+        None,
+        attempts,
+        read_back,
+        attempt.request_id,
+        credential.acs_user_id,
+        credential.user_identity_id,
+        previous_acs_user_id,
+        credential.acs_system_id,
+        credential.workspace_id,
+        credential.access_method,
+        credential.external_type,
+        display_name,
+        credential.is_issued,
+        credential.issued_at,
+        credential.starts_at,
+        credential.ends_at,
+        credential.is_latest_desired_state_synced_with_provider,
+        codes,
+        warnings,
+        errors,
+        code,
+        card_number,
+        began,
+        finished_at,
+        duration_ms,
+        details_due,
+    )
+
+
+def _warnings(
+    credential: AcsCredential, secrets: tuple[str, ...], *, include_codes: bool
+) -> tuple[str | None, str | None]:
+    if not credential.warnings:
+        return None, None
+    codes = ";".join(dict.fromkeys(tidy(warning.warning_code) for warning in credential.warnings))
+    records = [
+        warning_record(warning, secrets, include_codes=include_codes) for warning in credential.warnings
+    ]
+    return codes, json.dumps(records, ensure_ascii=False)
+
+
+def _errors(credential: AcsCredential, secrets: tuple[str, ...]) -> str | None:
+    if not credential.errors:
+        return None
+    return json.dumps(
+        [
+            {
+                "error_code": error.error_code,
+                "message": mask_in(error.message, secrets),
+                "created_at": error.created_at,
+            }
+            for error in credential.errors
+        ],
+        ensure_ascii=False,
+    )
+
+
+def details(job: Job, attempt: Attempt, *, include_codes: bool) -> Result:
+    """The detail columns of a row that was recorded before its credential could be read."""
+    return assigned(job, attempt, attempt.credential, include_codes=include_codes)
+
+
+def unchanged(job: Job, attempt: Attempt, *, include_codes: bool, detail: str) -> Result:
+    """The person has the credential already; nothing was sent."""
+    return assigned(
+        job,
+        attempt,
+        attempt.credential,
+        include_codes=include_codes,
+        attempts=0,
+        read_back=True,
+        detail=detail,
+        outcome=Outcome.UNCHANGED,
+    )
+
+
+_ADVICE: Final = {
+    "acs_credential_not_found": "Seam knows no such credential in this workspace; check acs_credential_id",
+    "acs_user_not_found": "Seam knows no such user in this workspace; check acs_user_id",
+    "user_identity_not_found": "Seam knows no such person in this workspace; check user_identity_id",
+    "invalid_input": "Seam refuses the request; see error_message, correct the row and run it again",
+    "forbidden": "the key works, but may not do this for this credential; check whose it is",
+}
+
+
+def _not_assigned(
+    job: Job, outcome: Outcome, last: Attempt, tries: Tries, *, retryable: bool | None, detail: str
+) -> Result:
+    finished_at = last.started_at + last.duration
+    began = last.started_at if tries.started_at is None else tries.started_at
+    return Result(
+        job.row,
+        outcome,
+        retryable=retryable,
+        detail=detail,
+        http_status=last.status,
+        error_type=last.error_type,
+        error_message=last.error_message,
+        attempts=tries.attempts,
+        read_back=tries.read_back,
+        request_id=last.request_id,
+        previous_acs_user_id=tries.previous_acs_user_id,
+        started_at=began,
+        finished_at=finished_at,
+        duration_ms=int((finished_at - began) * 1000.0),
+    )
+
+
+def failed(job: Job, last: Attempt, tries: Tries) -> Result:
+    """Refused for good, or attempts used up."""
+    if last.verdict in {Verdict.REFUSED, Verdict.FORBIDDEN}:
+        advice = _ADVICE.get(last.error_type or "")
+        if advice is None:
+            advice = (
+                "Seam knows no such credential or person; check the ids"
+                if last.status == 404
+                else "Seam refuses this row for good; see error_message"
+            )
+        return _not_assigned(job, Outcome.FAILED, last, tries, retryable=False, detail=advice)
+    times = "once" if tries.attempts == 1 else f"{tries.attempts} times"
+    detail = f"tried {times} without success (last: {last.error_type}); not assigned. `assign-worker retry` sends it again"
+    return _not_assigned(job, Outcome.FAILED, last, tries, retryable=True, detail=detail)
+
+
+def in_doubt(job: Job, last: Attempt, tries: Tries) -> Result:
+    """Sent, and reading back could not tell whose the credential is."""
+    detail = (
+        f"it was sent, and whether it was applied could not be read back ({last.error_type}); "
+        "look at the credential in Seam, or run the file again: it is read back first"
+    )
+    return _not_assigned(job, Outcome.IN_DOUBT, last, tries, retryable=True, detail=detail)
+
+
+def conflict(job: Job, last: Attempt, tries: Tries, *, owner: str | None) -> Result:
+    """The credential is somebody else's, and takeover is refused."""
+    whose = f"user {owner}" if owner else "somebody else"
+    detail = f"it belongs to {whose}, and takeover is refused; nothing was changed. `--takeover allow` replaces owners"
+    return _not_assigned(job, Outcome.CONFLICT, last, tries, retryable=False, detail=detail)

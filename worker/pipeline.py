@@ -1,0 +1,501 @@
+"""Bounded workers between the ledger and the service (DESIGN 6 to 9).
+
+    source ──fetch──> ShardQueue ──mark durable──> worker ──first call──> result ──group commit──> source
+                                                      └── anything else ──> Settler, one task a row ──┘
+
+A row that succeeds at once takes the short way: taken, sent, recorded. All else is a `Settler`'s business, in a
+task of its own, so that no worker waits for a row that is in trouble.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from time import time
+from typing import TYPE_CHECKING
+
+from worker import outcomes
+from worker.dispatch import Dispatcher
+from worker.errors import AssignWorkerError, RowStopped
+from worker.lane import Endpoint, Lane
+from worker.ledger.claims import Batch, OpenRow
+from worker.ledger.group_commit import GroupCommit
+from worker.models import Call, Outcome, Step, Stop, StopCause, Verdict
+from worker.retry import until_settled
+from worker.settling import RowState, Rules, Settler
+from worker.window import FETCH, REFILL_BELOW, ShardQueue, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from worker.config import Bound, Sending
+    from worker.ledger.claims import Claim
+    from worker.models import Attempt, Job, Result
+    from worker.ports import AttemptObserver, Sender, ShardSource
+
+__all__ = ["Execution", "Pipeline"]
+
+_DETAILS_PAGE = 500
+
+
+@dataclass
+class Execution:
+    """What this execution has done so far; may be read at any time."""
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    calls: Counter[Call] = field(default_factory=Counter)
+    limited: int = 0
+    """429 replies."""
+    stops: list[Stop] = field(default_factory=list)
+    sending_seconds: float = 0.0
+
+
+class Pipeline:
+    """Sends what is left of a claim's shards. Make it in the event loop, run it once.
+
+    Args:
+        claim: the shards, as taken.
+        source: reads open rows, writes batches.
+        sender: the service.
+        sending: concurrency, rate, timeout, attempts, patience.
+        takeover_refused: leave a credential alone that has another owner.
+        include_codes: keep PINs and card numbers.
+        max_failures: how many rows may fail in this execution before it stops.
+        total_rows: what a percentage in `max_failures` is of.
+        observers: told of every call.
+        on_step: told of every named step of the protocol; for tests that die there.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that a pipeline joins
+        self,
+        claim: Claim,
+        source: ShardSource,
+        sender: Sender,
+        sending: Sending,
+        *,
+        takeover_refused: bool = False,
+        include_codes: bool = False,
+        max_failures: Bound | None = None,
+        total_rows: int = 0,
+        observers: tuple[AttemptObserver, ...] = (),
+        on_step: Callable[[Step], None] | None = None,
+    ) -> None:
+        self.execution = Execution()
+        self._claim = claim
+        self._source = source
+        self._sender = sender
+        self._rules = Rules(
+            max_attempts=sending.max_attempts,
+            timeout=sending.timeout,
+            takeover_refused=takeover_refused,
+            include_codes=include_codes,
+            details=sending.details,
+        )
+        self._max_failures = max_failures
+        self._total_rows = total_rows
+        self._observers = observers
+        self._on_step = on_step
+        self._loop = asyncio.get_running_loop()
+        self._endpoint = Endpoint(sending.concurrency)
+        self._window = Window(sending.concurrency)
+        self._settler = Settler(sender, self, self._rules)
+        self._dispatch = Dispatcher(self._loop)
+        self._queues = {
+            shard.shard: ShardQueue(
+                shard.shard,
+                Lane(shard.workspace_id, self._endpoint, sending),
+                dispatched_through=shard.dispatched_through,
+            )
+            for shard in claim.shards
+        }
+        self._queue_of = {queue.lane: queue for queue in self._queues.values()}
+        self._tasks: dict[asyncio.Task[None], RowState] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._parked: dict[asyncio.Future[None], Lane] = {}
+        """Waits of settling rows; a drain, or their lane's stop, ends them."""
+        self._until_over: set[asyncio.Future[None]] = set()
+        self._notes: list[tuple[int, bool, int]] = []
+        self._draining = False
+        self._closing = False
+        self._all_sent = asyncio.Event()
+        self._stopped_lanes: set[Lane] = set()
+        self._broken: BaseException | None = None
+        self._commit = GroupCommit(self._write, on_durable=self._on_durable, on_failure=self._break)
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """All lanes, for whoever shows the progress."""
+        return tuple(self._queue_of)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests on their way."""
+        return self._endpoint.in_flight
+
+    def stop(self, stop: Stop) -> None:
+        """Drain: send nothing new, let calls end, keep the rest resumable. The first reason stays."""
+        if self._draining:
+            return
+        self._draining = self._dispatch.draining = True
+        self.execution.stops.append(stop)
+        self._end_waits(None)
+        self._dispatch.wake_all()
+        self._look_for_the_end()
+
+    async def run(self) -> Execution:
+        """Send until nothing is left or something stops it; all that is known is durable at the end.
+
+        Raises:
+            LedgerWriteError: the ledger could not be written; what was durable before is intact.
+            FenceLostError: another process has taken over a shard; this one has written nothing more.
+        """
+        began = self._loop.time()
+        workers: list[asyncio.Task[None]] = []
+        try:
+            for shard in self._claim.shards:
+                queue = self._queues[shard.shard]
+                self._window.open += len(shard.carried)
+                for opened in shard.carried:
+                    self._start_settling(self._state(queue.lane, opened, sent_before=opened.maybe_applied))
+                self._refill(queue)
+            workers = [asyncio.create_task(self._work()) for _ in range(self._endpoint.concurrency)]
+            self._look_for_the_end()
+            await self._all_sent.wait()
+            if self._rules.details and not self._draining:
+                await self._read_details()
+        finally:
+            await self._wind_up(workers)
+            self.execution.sending_seconds = self._loop.time() - began
+        return self.execution
+
+    async def _wind_up(self, workers: list[asyncio.Task[None]]) -> None:
+        """End every task, then make durable what is known, even if `run` itself is being cancelled."""
+        self._closing = True
+        self._dispatch.wake_all()
+        if not self._all_sent.is_set():
+            for task in (*workers, *self._tasks):
+                task.cancel()
+        await asyncio.gather(*workers, *self._tasks, *self._background, return_exceptions=True)
+        self.execution.stops += [lane.stop for lane in self.lanes if lane.stop is not None]
+        lowered = {queue.shard: queue.last_dispatched for queue in self._queues.values()}
+        try:
+            await asyncio.shield(self._commit.flush(Batch(lowered=lowered, notes=self._notes)))
+        finally:
+            await self._commit.close()
+        if self._broken is not None:
+            raise self._broken
+
+    # The short way of a row.
+
+    async def _work(self) -> None:
+        """One worker: take, send, record, until the end."""
+        try:
+            while not (self._closing or self._draining):
+                queue = self._dispatch.pick()
+                if queue is None:
+                    self._look_for_the_end()
+                    await self._dispatch.park()
+                else:
+                    await self._take_one(queue)
+        except Exception as error:  # noqa: BLE001 - a defect of ours ends the run in order, and is raised by it
+            self._break(error)
+        finally:
+            self._look_for_the_end()
+
+    async def _take_one(self, queue: ShardQueue) -> None:
+        opened = queue.take()
+        if queue.granted * 2 <= queue.target:
+            self._raise_mark(queue)
+        lane = queue.lane
+        if opened.maybe_applied or self._rules.takeover_refused:
+            self._start_settling(self._state(lane, opened, sent_before=False))
+            return
+        job = opened.job
+        sent_at = self._loop.time()
+        lane.begin(sent_at)
+        attempt = await self._ended(queue, self._sender.assign(job), sent_at, job.row, opened.attempts + 1)
+        credential = attempt.credential
+        if attempt.verdict is Verdict.DONE and not outcomes.names_another(job, credential):
+            rules = self._rules
+            self._record(
+                outcomes.assigned(
+                    job,
+                    attempt,
+                    credential,
+                    include_codes=rules.include_codes,
+                    details_due=credential is None and rules.details,
+                    attempts=opened.attempts + 1,
+                )
+            )
+            return
+        state = self._state(lane, opened, sent_before=True)
+        state.attempts += 1
+        state.unjudged = attempt
+        state.last_sent_at = sent_at
+        state.started_at = attempt.started_at
+        self._start_settling(state)
+
+    async def _ended(
+        self, queue: ShardQueue, call: Awaitable[Attempt], sent_at: float, row: int, number: int
+    ) -> Attempt:
+        """Await a call that the lane has begun, and tell everybody how it ended."""
+        lane = queue.lane
+        if self._on_step:
+            self._on_step(Step.AFTER_SEND)
+        try:
+            attempt = await call
+        except BaseException:
+            lane.abandon()
+            raise
+        if self._on_step:
+            self._on_step(Step.AFTER_REPLY)
+        lane.end(attempt, self._loop.time(), sent_at)
+        self.execution.calls[attempt.call] += 1
+        for observer in self._observers:
+            observer(self._claim.run_id, row, number, attempt)
+        if attempt.verdict is not Verdict.DONE:
+            self.execution.limited += attempt.verdict is Verdict.LIMITED
+            if lane.stop is not None:
+                self._on_lane_stopped(lane)
+        self._dispatch.ended(queue)
+        return attempt
+
+    # The longer way of a row: `Road`, for the settler.
+
+    @staticmethod
+    def _state(lane: Lane, opened: OpenRow, *, sent_before: bool) -> RowState:
+        state = RowState(opened.job, lane, attempts=opened.attempts)
+        state.sent_before = sent_before
+        state.maybe_applied = state.ever_ambiguous = opened.maybe_applied
+        state.seen_successes = -1 if lane.successes else 0
+        return state
+
+    def _start_settling(self, state: RowState) -> None:
+        if state.last_sent_at == 0.0:
+            state.last_sent_at = self._loop.time()
+        task = asyncio.create_task(self._settle(state))
+        self._tasks[task] = state
+        task.add_done_callback(self._on_settled)
+
+    async def _settle(self, state: RowState) -> None:
+        self._record(await self._settler.settle(state))
+
+    def _on_settled(self, task: asyncio.Task[None]) -> None:
+        state = self._tasks.pop(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None or task.cancelled():
+            self._window.open -= 1
+            surely_not = isinstance(error, RowStopped) and not state.maybe_applied
+            self._notes.append((state.job.row, not surely_not, state.attempts))
+            if error is not None and not isinstance(error, RowStopped):
+                self._break(error)
+        self._look_for_the_end()
+
+    async def send(self, row: RowState, *, retry: bool) -> Attempt:
+        """`Road.send`: one assign call, when the lane lets it."""
+        queue, sent_at = await self._turn(row, retry=retry)
+        row.attempts += 1
+        row.sent_before = True
+        row.last_sent_at = sent_at
+        row.maybe_applied = True  # until the reply says otherwise: a cancelled call may have been applied
+        attempt = await self._ended(queue, self._sender.assign(row.job), sent_at, row.job.row, row.attempts)
+        row.maybe_applied = False
+        if row.started_at is None:
+            row.started_at = attempt.started_at
+        return attempt
+
+    async def read(self, row: RowState, make: Callable[[], Awaitable[Attempt]], *, retry: bool) -> Attempt:
+        """`Road.read`: one reading call, when the lane lets it."""
+        queue, sent_at = await self._turn(row, retry=retry)
+        return await self._ended(queue, make(), sent_at, row.job.row, row.attempts)
+
+    async def _turn(self, row: RowState, *, retry: bool) -> tuple[ShardQueue, float]:
+        self._refuse_if_stopped(row.lane)
+        queue = self._queue_of[row.lane]
+        return queue, await self._dispatch.turn(queue, retry=retry)
+
+    async def sleep(self, row: RowState, seconds: float) -> None:
+        """`Road.sleep`: wait, unless the row is stopped."""
+        self._refuse_if_stopped(row.lane)
+        if seconds > 0:
+            waiting: asyncio.Future[None] = self._loop.create_future()
+            timer = self._loop.call_later(seconds, _wake_up, waiting)
+            try:
+                await self._parked_until(waiting, row.lane)
+            finally:
+                timer.cancel()
+
+    async def until_settling(self, row: RowState, not_before: float) -> None:
+        """`Road.until_settling`: the end of fresh rows, or a window full of rows that wait for it; then `not_before`."""
+        self._refuse_if_stopped(row.lane)
+        if not self._fresh_rows_over():
+            waiting: asyncio.Future[None] = self._loop.create_future()
+            self._until_over.add(waiting)
+            try:
+                await self._parked_until(waiting, row.lane)
+            finally:
+                self._until_over.discard(waiting)
+        await self.sleep(row, not_before - self._loop.time())
+
+    async def _parked_until(self, waiting: asyncio.Future[None], lane: Lane) -> None:
+        self._parked[waiting] = lane
+        try:
+            await waiting
+        finally:
+            del self._parked[waiting]
+
+    def _refuse_if_stopped(self, lane: Lane) -> None:
+        if self._draining or lane.stop is not None:
+            raise RowStopped
+
+    # Ends: of fresh rows, of a lane, of the run.
+
+    def _fresh_rows_over(self) -> bool:
+        return all(queue.done or queue.lane.stop is not None for queue in self._queues.values())
+
+    def _look_for_the_end(self) -> None:
+        """Called whenever something has ended: is everything?"""
+        if self._until_over and self._fresh_rows_over():
+            self._settle_now()
+        if self._tasks or self._endpoint.in_flight:
+            return
+        if self._draining or self._fresh_rows_over():
+            self._all_sent.set()
+
+    def _settle_now(self) -> None:
+        for waiting in self._until_over:
+            _wake_up(waiting)
+
+    def _on_lane_stopped(self, lane: Lane) -> None:
+        if lane in self._stopped_lanes:
+            return
+        self._stopped_lanes.add(lane)
+        self._window.open -= self._queue_of[lane].unsent
+        self._end_waits(lane)
+        self._dispatch.wake_all()
+
+    def _end_waits(self, lane: Lane | None) -> None:
+        """End the waiting of settling rows: of one lane, or of all."""
+        for waiting, waits_for in list(self._parked.items()):
+            if lane in {None, waits_for} and not waiting.done():
+                waiting.set_exception(RowStopped())
+        for queue in self._queues.values():
+            if lane in {None, queue.lane}:
+                self._dispatch.release(queue)
+
+    def _break(self, error: BaseException) -> None:
+        """Something that is no row's business went wrong: drain, and raise it from `run`."""
+        if self._broken is None:
+            self._broken = error
+        self.stop(
+            Stop(StopCause.LEDGER if isinstance(error, AssignWorkerError) else StopCause.INTERNAL, str(error))
+        )
+
+    # Rows: fetched, marked, recorded.
+
+    def _refill(self, queue: ShardQueue) -> None:
+        """Fetch ahead in a thread, one fetch a shard at a time."""
+        if queue.fetching or queue.exhausted or self._draining or queue.lane.stop is not None:
+            return
+        queue.fetching = True
+        task = asyncio.create_task(self._fetch(queue))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _fetch(self, queue: ShardQueue) -> None:
+        fetch = partial(self._source.fetch, queue.shard, after_row=queue.fetched_through, limit=FETCH)
+        try:
+            queue.add(await asyncio.to_thread(fetch))
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises ends the run, and is raised by it
+            self._break(error)
+            return
+        queue.fetching = False
+        self._raise_mark(queue)
+        if queue.done:
+            self._look_for_the_end()
+
+    def _raise_mark(self, queue: ShardQueue) -> None:
+        """Ask for the next mark where one is due, and for more rows where they run low."""
+        if queue.unasked and not self._draining and queue.lane.stop is None:
+            room = self._window.room
+            if mark := queue.next_mark(room):
+                through, count = mark
+                self._window.open += count
+                self._commit.raise_mark(queue.shard, through, urgent=not queue.granted)
+            elif room <= 0 and len(self._until_over) * 2 >= self._window.size:
+                self._settle_now()  # else the end that they wait for would never come
+        if len(queue.rows) < REFILL_BELOW:
+            self._refill(queue)
+
+    def _record(self, result: Result) -> None:
+        """A row's final word: to the ledger, and into the counts."""
+        self._commit.add(result)
+        counts = self.execution.outcomes
+        counts[result.outcome] += 1
+        if self._max_failures is not None and result.outcome in {Outcome.FAILED, Outcome.IN_DOUBT}:
+            bad = counts[Outcome.FAILED] + counts[Outcome.IN_DOUBT]
+            if self._max_failures.exceeded(bad, self._total_rows):
+                self.stop(
+                    Stop(
+                        StopCause.MAX_FAILURES,
+                        f"{bad} rows failed in this execution, more than --max-failures {self._max_failures} allows; "
+                        "look at them, then run the same command again, with a higher --max-failures if they may",
+                    )
+                )
+
+    def _write(self, batch: Batch) -> None:
+        """In the writer's thread: one commit, with its named steps."""
+        if self._on_step:
+            self._on_step(Step.BEFORE_COMMIT)
+        self._source.write(batch)
+        if self._on_step:
+            self._on_step(Step.AFTER_MARK if batch.marks else Step.AFTER_COMMIT)
+
+    def _on_durable(self, batch: Batch) -> None:
+        self._window.open -= len(batch.results)
+        for shard, through in batch.marks.items():
+            queue = self._queues[shard]
+            queue.grant(through)
+            self._dispatch.ready(queue)
+        for queue in self._queues.values():
+            if queue.unasked and queue.granted * 2 <= queue.target:
+                self._raise_mark(queue)
+
+    # Details after void replies: the outcome is recorded, only the detail columns are still to come.
+
+    async def _read_details(self) -> None:
+        for queue in self._queues.values():
+            after_row = 0
+            while queue.lane.stop is None and not self._draining:
+                await self._commit.flush()
+                fetch = partial(
+                    self._source.fetch_details_due, queue.shard, after_row=after_row, limit=_DETAILS_PAGE
+                )
+                jobs = await asyncio.to_thread(fetch)
+                if not jobs:
+                    break
+                after_row = jobs[-1].row
+                reading = [asyncio.create_task(self._read_detail(job, queue.lane)) for job in jobs]
+                self._background.update(reading)
+                ended = await asyncio.gather(*reading, return_exceptions=True)
+                self._background.difference_update(reading)
+                for error in ended:
+                    if isinstance(error, BaseException) and not isinstance(error, RowStopped):
+                        raise error
+        await self._commit.flush()
+
+    async def _read_detail(self, job: Job, lane: Lane) -> None:
+        state = RowState(job, lane)
+        reading = await until_settled(
+            partial(self._settler.read_credential, state),
+            failures=lambda: state.failures,
+            sleep=partial(self.sleep, state),
+        )
+        self._commit.add_details(outcomes.details(job, reading, include_codes=self._rules.include_codes))
+
+
+def _wake_up(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

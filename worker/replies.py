@@ -1,0 +1,163 @@
+"""What a reply proves: pure functions from status, headers and body to the parts of an `Attempt` (DESIGN 7).
+
+The status decides first, Seam's `error.type` second. A 2xx counts only if its body says nothing else: an HTML
+page or `"ok": false` with a 200 leaves it open whether the call was applied.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from worker.models import Call, StopCause, Verdict
+from worker.seam import AssignReply, ErrorReply, ListReply, UserReply
+
+if TYPE_CHECKING:
+    from worker.seam import AcsCredential, AcsUser
+
+__all__ = ["LONGEST_MESSAGE", "Reading", "read_reply", "tidy"]
+
+LONGEST_MESSAGE: Final = 500
+
+_VOID_BODIES: Final = frozenset({b"", b"{}", b'{"ok":true}', b'{"ok": true}'})
+_UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+
+
+class Reading(NamedTuple):
+    """What one reply says."""
+
+    verdict: Verdict
+    credential: AcsCredential | None = None
+    user: AcsUser | None = None
+    credentials: tuple[AcsCredential, ...] = ()
+    next_page_cursor: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    has_validation_errors: bool = False
+    stop: StopCause | None = None
+
+
+def read_reply(call: Call, status: int, body: bytes, *, has_request_id: bool) -> Reading:
+    """Judge a complete reply.
+
+    Args:
+        call: the route that was called.
+        status: the HTTP status.
+        body: the whole body, at most 1 MiB, not decompressed.
+        has_request_id: whether the reply carries `seam-request-id`, so that it is Seam's own.
+    """
+    if 200 <= status < 300:
+        return _success(call, status, body)
+    error = _error(body)
+    is_seams = error is not None or has_request_id
+    kind = error.error.type if error is not None else f"http_{status}"
+    message = error.error.message if error is not None else _excerpt(body)
+    strict = error is not None and bool(error.error.validation_errors)
+    if strict and error is not None and error.error.validation_errors:
+        message = f"{message} ({_fields(error.error.validation_errors)})"
+    verdict, stop = _judge(status, is_seams=is_seams)
+    return Reading(
+        verdict, error_type=tidy(kind), error_message=tidy(message), has_validation_errors=strict, stop=stop
+    )
+
+
+def _judge(status: int, *, is_seams: bool) -> tuple[Verdict, StopCause | None]:
+    """DESIGN 7's table by status; `is_seams` tells Seam's own refusal from a proxy's or a wrong URL's."""
+    match status:
+        case 401:
+            return Verdict.HALT, StopCause.KEY_REFUSED
+        case 403:
+            return (Verdict.FORBIDDEN, None) if is_seams else (Verdict.HALT, StopCause.KEY_REFUSED)
+        case 404:
+            return (Verdict.REFUSED, None) if is_seams else (Verdict.HALT, StopCause.WRONG_URL)
+        case 407:
+            return Verdict.HALT, StopCause.PROXY
+        case 408 | 409 | 425:
+            return Verdict.AMBIGUOUS, None
+        case 429:
+            return Verdict.LIMITED, None
+        case _ if 300 <= status < 400:
+            return Verdict.HALT, StopCause.WRONG_URL
+        case _ if 400 <= status < 500:
+            return Verdict.REFUSED, None
+        case _:
+            return Verdict.AMBIGUOUS, None
+
+
+def _success(call: Call, status: int, body: bytes) -> Reading:
+    if call is Call.ASSIGN or call is Call.UNASSIGN:
+        if status == 204 or body in _VOID_BODIES or not body.strip():
+            return Reading(Verdict.DONE)
+        try:
+            reply = AssignReply.model_validate_json(body)
+        except ValidationError as error:
+            return _unusable(body, error)
+        return _said_no(body) if reply.ok is False else Reading(Verdict.DONE, reply.acs_credential)
+    try:
+        if call is Call.GET:
+            found = AssignReply.model_validate_json(body)
+            if found.ok is False or found.acs_credential is None:
+                return _said_no(body)
+            return Reading(Verdict.DONE, found.acs_credential)
+        if call is Call.GET_USER:
+            person = UserReply.model_validate_json(body)
+            return _said_no(body) if person.ok is False else Reading(Verdict.DONE, user=person.acs_user)
+        page = ListReply.model_validate_json(body)
+    except ValidationError as error:
+        return _unusable(body, error)
+    if page.ok is False:
+        return _said_no(body)
+    cursor = page.pagination.next_page_cursor if page.pagination.has_next_page else None
+    return Reading(Verdict.DONE, credentials=page.acs_credentials, next_page_cursor=cursor)
+
+
+def _unusable(body: bytes, error: ValidationError) -> Reading:
+    """A 2xx that is not what the route answers; the input is never shown, since it may hold PINs."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    what = "is not JSON" if first["type"] == "json_invalid" else f"does not fit at {where or 'its root'}"
+    return Reading(
+        Verdict.AMBIGUOUS,
+        error_type="unusable_reply",
+        error_message=tidy(f"a success reply of {len(body)} bytes that {what}"),
+    )
+
+
+def _said_no(body: bytes) -> Reading:
+    return Reading(
+        Verdict.AMBIGUOUS,
+        error_type="unusable_reply",
+        error_message=f"a success status, but its body of {len(body)} bytes does not say so",
+    )
+
+
+def _error(body: bytes) -> ErrorReply | None:
+    if not body.lstrip().startswith(b"{"):
+        return None
+    try:
+        return ErrorReply.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+def _excerpt(body: bytes) -> str:
+    """The first words of a reply that is not Seam's, without the tags."""
+    text = body[:4096].decode("utf-8", "replace")
+    return re.sub(r"<[^>]*>", " ", text)[:LONGEST_MESSAGE].strip() or "an empty reply"
+
+
+def _fields(validation_errors: dict[str, object]) -> str:
+    """`validation_errors` as `field: message, message; field: …`."""
+    said = []
+    for field, problem in validation_errors.items():
+        listed = problem.get("_errors") if isinstance(problem, dict) else None
+        words = ", ".join(str(word) for word in listed) if isinstance(listed, list) else ""
+        said.append(f"{field}: {words}" if words else str(field) if field != "_errors" else "")
+    return "; ".join(part for part in said if part)
+
+
+def tidy(text: str) -> str:
+    """One line, at most 500 characters, without control characters: safe in a log, a table and a terminal."""
+    return " ".join(_UNTIDY.sub(" ", text).split())[:LONGEST_MESSAGE]

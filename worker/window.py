@@ -1,0 +1,139 @@
+"""One shard under way: rows fetched ahead, rows that may be sent, rows that wait; and the write-ahead mark.
+
+The marks of all shards share one window: rows within a mark that have no durable result are never more than
+it holds, so that a crash leaves at most that many in doubt.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Sequence
+
+    from worker.lane import Lane
+    from worker.ledger.claims import OpenRow
+
+__all__ = ["ShardQueue", "Window"]
+
+FETCH: Final = 1_000
+"""Rows read from the ledger at a time."""
+REFILL_BELOW: Final = 500
+LEAST_AHEAD: Final = 16
+"""Rows that the mark runs ahead of a shard at first."""
+
+
+class Window:
+    """Counts rows that a crash now would leave in doubt, against the most that may be."""
+
+    __slots__ = ("open", "size")
+
+    def __init__(self, concurrency: int) -> None:
+        self.size: Final = max(4 * concurrency, 64)
+        self.open = 0
+        """Rows within a mark (committed or asked for) without a durable result."""
+
+    @property
+    def room(self) -> int:
+        """How many more rows may be marked."""
+        return self.size - self.open
+
+
+class ShardQueue:
+    """The rows of one shard on their way from the ledger to the service."""
+
+    __slots__ = (
+        "_asked",
+        "_sent_since_ask",
+        "exhausted",
+        "fetched_through",
+        "fetching",
+        "granted",
+        "in_ring",
+        "lane",
+        "last_dispatched",
+        "rows",
+        "shard",
+        "target",
+        "unasked",
+        "waiting",
+        "wakes_at",
+    )
+
+    def __init__(self, shard: int, lane: Lane, *, dispatched_through: int) -> None:
+        self.shard = shard
+        self.lane = lane
+        self.rows: deque[OpenRow] = deque()
+        """Fetched; the first `granted` of them may be sent, the last `unasked` are beyond any mark asked for."""
+        self.granted = 0
+        self.unasked = 0
+        self.target = LEAST_AHEAD
+        """Rows that the mark should run ahead."""
+        self.fetched_through = dispatched_through
+        self.last_dispatched = dispatched_through
+        self._asked: deque[tuple[int, int]] = deque()
+        self._sent_since_ask = 0
+        self.exhausted = False
+        self.fetching = False
+        self.in_ring = False
+        self.waiting: deque[tuple[Future[float], bool]] = deque()
+        """(turn, whether it is a retry) of settling rows' calls; they go before fresh rows."""
+        self.wakes_at = -1.0
+        """When a timer will have this shard looked at again."""
+
+    @property
+    def unsent(self) -> int:
+        """Rows within a mark, committed or asked for, that were not taken."""
+        return len(self.rows) - self.unasked
+
+    def add(self, fetched: Sequence[OpenRow]) -> None:
+        """Append what was fetched; nothing means the shard's end."""
+        if not fetched:
+            self.exhausted = True
+            return
+        self.rows.extend(fetched)
+        self.unasked += len(fetched)
+        self.fetched_through = fetched[-1].job.row
+
+    def next_mark(self, room: int) -> tuple[int, int] | None:
+        """The row up to which the mark should be raised now and how many more rows that lets go, or None.
+
+        The mark runs `target` rows ahead. A shard that runs dry before the commit is back doubles its target,
+        one that hardly moves halves it: a quick service never waits for a mark, and a slow one leaves few rows
+        in doubt.
+        """
+        ahead = self.unsent
+        if not self.granted and self._sent_since_ask and ahead <= self.target:
+            self.target *= 2
+        elif self._sent_since_ask * 4 < self.target > LEAST_AHEAD and not self.unasked:
+            self.target //= 2
+        if ahead * 2 > self.target:
+            return None
+        count = min(self.unasked, room, self.target - ahead)
+        if count <= 0:
+            return None
+        self._sent_since_ask = 0
+        through = self.rows[ahead + count - 1].job.row
+        self.unasked -= count
+        self._asked.append((through, count))
+        return through, count
+
+    def grant(self, through: int) -> None:
+        """The mark is durable up to `through`: so far may be sent."""
+        while self._asked and self._asked[0][0] <= through:
+            self.granted += self._asked.popleft()[1]
+
+    def take(self) -> OpenRow:
+        """The next row that may be sent."""
+        self.granted -= 1
+        self._sent_since_ask += 1
+        row = self.rows.popleft()
+        self.last_dispatched = row.job.row
+        return row
+
+    @property
+    def done(self) -> bool:
+        """Whether no fresh row is left."""
+        return self.exhausted and not self.rows
