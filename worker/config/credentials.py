@@ -259,7 +259,7 @@ def read_key_file(path: Path) -> str:
         raise
     except OSError as error:
         raise ConfigError(f"key_file {path} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"key_file {path} is not a file")
@@ -267,7 +267,9 @@ def read_key_file(path: Path) -> str:
             raise ConfigError(
                 f"key_file {path} is open to other users of this machine; run: chmod 600 {path}"
             )
-        content = file.read(_KEY_FILE_LIMIT)
+        content = os.read(descriptor, _KEY_FILE_LIMIT)
+    finally:
+        os.close(descriptor)
     lines = content.decode("utf-8", "replace").strip().splitlines()
     if len(lines) != 1:
         raise ConfigError(f"key_file {path} must hold the key alone, on one line")

@@ -110,7 +110,7 @@ def parse_seconds(value: object) -> float:
 def parse_deadline(value: object) -> Deadline:
     """Read `06:00` as a time of day, or `90m`, `2h30m`, `45s` as a span."""
     if isinstance(value, time):
-        if value.tzinfo is None:
+        if value.tzinfo is None and value.second == value.microsecond == 0:
             return value
     elif isinstance(value, timedelta):
         if value > timedelta():
@@ -132,14 +132,11 @@ def format_deadline(value: Deadline) -> str:
     """Write a deadline as `parse_deadline` reads it."""
     if isinstance(value, time):
         return value.strftime("%H:%M")
-    minutes, seconds = divmod(value.total_seconds(), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    parts = (
-        f"{hours}h" if hours else "",
-        f"{minutes}m" if minutes else "",
-        f"{seconds:g}s" if seconds else "",
-    )
-    return "".join(parts)
+    minutes, rest = divmod(value, timedelta(minutes=1))
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest.total_seconds():.6f}".rstrip("0").rstrip(".")
+    parts = ((hours, "h"), (minutes, "m"), (seconds if rest else "", "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number)
 
 
 def resolve_deadline(value: Deadline, now: datetime) -> datetime:
@@ -240,6 +237,14 @@ def hide_password(url: str) -> str:
     return f"{scheme}://{name}{colon}{'***' if colon else ''}{at}{host}"
 
 
+def _pair(item: object) -> tuple[str, str]:
+    pair = item.split("=", 1) if isinstance(item, str) else item
+    match pair:
+        case (str(field), str(column)) if field.strip() and column.strip():
+            return field.strip(), column
+    raise ValueError("is not FIELD=COLUMN")
+
+
 def parse_mapping(value: object) -> dict[str, str]:
     """Read FIELD=COLUMN pairs: a mapping, pairs, strings, or one string with commas between them."""
     if isinstance(value, str):
@@ -249,18 +254,10 @@ def parse_mapping(value: object) -> dict[str, str]:
     if not isinstance(value, Iterable):
         raise ValueError("is not FIELD=COLUMN")  # noqa: TRY004 - pydantic turns only ValueError into its own
     mapping: dict[str, str] = {}
-    for item in value:
-        pair = tuple(item.split("=", 1)) if isinstance(item, str) else tuple(item)
-        if len(pair) != 2 or not all(isinstance(part, str) for part in pair):  # noqa: PLR2004 - a pair
-            raise ValueError("is not FIELD=COLUMN")
-        field, column = pair[0].strip(), pair[1]
-        if not field or not column.strip():
-            raise ValueError("is not FIELD=COLUMN")
+    for field, column in map(_pair, value):
         if field in mapping:
             raise ValueError(f"names {field} twice")
-        mapping[field] = column
-    columns = list(mapping.values())
-    for column in columns:
-        if columns.count(column) > 1:
+        if column in mapping.values():
             raise ValueError(f"reads two fields from the column {column!r}")
+        mapping[field] = column
     return mapping

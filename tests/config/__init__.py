@@ -1,0 +1,1 @@
+"""Tests of the settings, the keys and the profiles."""
