@@ -1,0 +1,1 @@
+"""Tests of what the commands under scripts/ stand on."""
