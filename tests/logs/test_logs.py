@@ -171,7 +171,7 @@ FORGERIES = [
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
-@pytest.mark.parametrize("forgery", FORGERIES)
+@pytest.mark.parametrize("forgery", FORGERIES, ids=range(len(FORGERIES)))
 def test_no_line_can_be_forged(log_format: Any, forgery: str) -> None:  # noqa: ANN401 - a literal of two
     """Control characters in keys, values, events and libraries' messages are escapes on one line."""
     stream = io.StringIO()
