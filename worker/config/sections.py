@@ -60,8 +60,14 @@ _Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 _Number = BeforeValidator(_not_bool)
 _Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 _SecretUrl = Annotated[_Text, PlainSerializer(hide_password, when_used="json")]
-_FIELDS = "FIELD=COLUMN, with FIELD one of acs_credential_id, acs_user_id, user_identity_id, workspace_id"
-_MappedField = Literal["acs_credential_id", "acs_user_id", "user_identity_id", "workspace_id"]
+_FIELDS = ("acs_credential_id", "acs_user_id", "user_identity_id", "workspace_id")
+
+
+def _known_fields(mapping: dict[str, str]) -> dict[str, str]:
+    for field in mapping:
+        if field not in _FIELDS:
+            raise ValueError(f"names {field!a}, which is no field")
+    return mapping
 
 
 class _Section(BaseModel):
@@ -146,7 +152,10 @@ class Input(_Section):
     ] = None
     """None is UTF-8."""
     mapping: Annotated[
-        dict[_MappedField, _Text], BeforeValidator(parse_mapping), Leaf(_FIELDS, name="map")
+        dict[str, _Text],
+        BeforeValidator(parse_mapping),
+        AfterValidator(_known_fields),
+        Leaf(f"FIELD=COLUMN, with FIELD one of {', '.join(_FIELDS)}", name="map"),
     ] = Field(default_factory=dict)
     """The input's column for a field, where the names differ."""
 
