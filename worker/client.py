@@ -207,7 +207,6 @@ class SeamClient:
             tidy(request_id) if request_id else None,
             error_type=reading.error_type,
             error_message=mask_in(reading.error_message, self._secrets()),
-            has_validation_errors=reading.has_validation_errors,
             retry_after=parse_retry_after(response.headers.get("Retry-After"), now=datetime.now(UTC))
             if reading.verdict is Verdict.LIMITED
             else None,

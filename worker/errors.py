@@ -11,7 +11,9 @@ A row that fails is data (`worker.models.Result`), never an exception. What is r
     │   ├── LedgerWriteError         exit 3   a write or sync failed: the run stops and can be resumed
     │   └── LedgerHeldError          exit 4   another process holds the ledger, the run or the workspace
     │       └── FenceLostError       exit 4   this process held a shard and lost it: it may write nothing more
-    └── StoppedError                 exit 3   the service or a guard ended the run before its first row
+    └── StoppedError                 exit 3   the run ended before its first row was sent
+        ├── InterruptedEarlyError    exit 130 by SIGINT
+        └── TerminatedEarlyError     exit 143 by SIGTERM
 
 `RowStopped` is no error and leaves no room above the pipeline: it unwinds one row that stays open.
 """
@@ -25,12 +27,14 @@ __all__ = [
     "ConfigError",
     "FenceLostError",
     "InputError",
+    "InterruptedEarlyError",
     "LedgerError",
     "LedgerHeldError",
     "LedgerWriteError",
     "RowStopped",
     "RunNotFoundError",
     "StoppedError",
+    "TerminatedEarlyError",
     "UsageError",
 ]
 
@@ -82,9 +86,21 @@ class FenceLostError(LedgerHeldError):
 
 
 class StoppedError(AssignWorkerError):
-    """The run ended before its first row was sent; the same command resumes it."""
+    """The run ended before its first row was sent; the same command starts it anew or resumes it."""
 
     exit_code: ClassVar[int] = 3
+
+
+class InterruptedEarlyError(StoppedError):
+    """SIGINT while the input was being read."""
+
+    exit_code: ClassVar[int] = 130
+
+
+class TerminatedEarlyError(StoppedError):
+    """SIGTERM while the input was being read."""
+
+    exit_code: ClassVar[int] = 143
 
 
 class RowStopped(Exception):  # noqa: N818 - no error: the run drains or a workspace stopped, and the row stays open

@@ -16,7 +16,7 @@ from worker.throttle import Throttle
 if TYPE_CHECKING:
     from worker.config import Sending
 
-__all__ = ["Endpoint", "Lane", "is_service_failure"]
+__all__ = ["HALTED", "LONGEST_RETRY_AFTER", "Endpoint", "Lane", "is_service_failure"]
 
 LONGEST_RETRY_AFTER: Final = 600.0
 """A service that asks for a longer pause ends the run, resumable (DESIGN 7)."""
@@ -120,7 +120,7 @@ class Lane:
                 )
         elif verdict is Verdict.HALT:
             cause = attempt.stop or StopCause.WRONG_URL
-            self.halt(cause, f"{_HALTED[cause]} ({attempt.error_type}: {attempt.error_message})")
+            self.halt(cause, f"{HALTED[cause]} ({attempt.error_type}: {attempt.error_message})")
         elif is_service_failure(attempt):
             self.throttle.lost(now, sent_at)
             endpoint.breaker.failed(now)
@@ -145,7 +145,7 @@ class Lane:
             self.stop = Stop(cause, message, self.workspace_id)
 
 
-_HALTED: Final = {
+HALTED: Final = {
     StopCause.KEY_REFUSED: "the service refuses the key; check it, then run the same command again",
     StopCause.WRONG_URL: "this URL does not answer as Seam does; check --endpoint",
     StopCause.TLS: "the service's certificate cannot be trusted; nothing was sent over that connection",

@@ -161,7 +161,6 @@ class Attempt(NamedTuple):
     """Seam's `error.type`, or a word of ours for what the network did, e.g. `timeout`, `connection_reset`."""
     error_message: str | None = None
     """Masked, without control characters, at most 500 characters."""
-    has_validation_errors: bool = False
     retry_after: float | None = None
     """Seconds from the reply on, where the service named a time."""
     stop: StopCause | None = None

@@ -134,6 +134,16 @@ class Pipeline:
         """Requests on their way."""
         return self._endpoint.in_flight
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing moves at present, for people; None while things move."""
+        if self._draining:
+            return f"stopping: {self.in_flight} requests still in flight"
+        breaker = self._endpoint.breaker
+        if breaker.open_since is not None:
+            return f"the service has not answered for {self._loop.time() - breaker.open_since:.0f} s; probing"
+        return None
+
     def stop(self, stop: Stop) -> None:
         """Drain: send nothing new, let calls end, keep the rest resumable. The first reason stays."""
         if self._draining:

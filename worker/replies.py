@@ -35,7 +35,6 @@ class Reading(NamedTuple):
     next_page_cursor: str | None = None
     error_type: str | None = None
     error_message: str | None = None
-    has_validation_errors: bool = False
     stop: StopCause | None = None
 
 
@@ -54,13 +53,10 @@ def read_reply(call: Call, status: int, body: bytes, *, has_request_id: bool) ->
     is_seams = error is not None or has_request_id
     kind = error.error.type if error is not None else f"http_{status}"
     message = error.error.message if error is not None else _excerpt(body)
-    strict = error is not None and bool(error.error.validation_errors)
-    if strict and error is not None and error.error.validation_errors:
+    if error is not None and error.error.validation_errors:
         message = f"{message} ({_fields(error.error.validation_errors)})"
     verdict, stop = _judge(status, is_seams=is_seams)
-    return Reading(
-        verdict, error_type=tidy(kind), error_message=tidy(message), has_validation_errors=strict, stop=stop
-    )
+    return Reading(verdict, error_type=tidy(kind), error_message=tidy(message), stop=stop)
 
 
 def _judge(status: int, *, is_seams: bool) -> tuple[Verdict, StopCause | None]:

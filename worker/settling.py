@@ -193,8 +193,6 @@ class Settler:
                 self._count(row, attempt)
                 row.maybe_applied = row.ever_ambiguous = True
             case Verdict.REFUSED:
-                if attempt.has_validation_errors:
-                    row.ever_ambiguous = False  # such a request can never have been applied
                 return outcomes.failed(row.job, attempt, row.tries())
             case Verdict.FORBIDDEN:
                 if await self._key_works(row, attempt):

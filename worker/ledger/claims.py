@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, func, insert, literal, or_, select, update
 
 from worker.errors import FenceLostError
 from worker.ledger.statements import Statement
@@ -31,6 +31,7 @@ __all__ = [
     "ShardClaim",
     "ShardWriter",
     "claim_run",
+    "doubt_open_rows",
     "fetch_details_due",
     "fetch_fresh",
     "has_open_rows",
@@ -240,6 +241,28 @@ def fetch_details_due(engine: Engine, run_no: int, shard: int, *, after_row: int
     )
     with engine.connect() as connection:
         return [_job(record) for record in connection.execute(query)]
+
+
+def doubt_open_rows(engine: Engine, run_no: int) -> int:
+    """Have every row without a result read back before it is sent; how many.
+
+    For a ledger that was restored from a backup: its marks are older than what was sent (DESIGN 11.8).
+    """
+    with engine.begin() as connection:
+        connection.execute(unsettled.delete().where(unsettled.c.run_no == run_no))
+        done = connection.execute(
+            insert(unsettled).from_select(
+                ["run_no", "row", "maybe_applied", "attempts"],
+                select(inputs.c.run_no, inputs.c.row, literal(True), literal(0))  # noqa: FBT003 - SQL's true
+                .select_from(
+                    inputs.outerjoin(
+                        results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
+                    )
+                )
+                .where(inputs.c.run_no == run_no, inputs.c.shard.is_not(None), results.c.row.is_(None)),
+            )
+        )
+    return int(done.rowcount)
 
 
 class ShardWriter:

@@ -27,6 +27,7 @@ __all__ = [
     "discard_staging",
     "find_alike",
     "get_run",
+    "learn_workspace",
     "list_runs",
     "note_stop",
 ]
@@ -175,6 +176,13 @@ def list_runs(engine: Engine, *, limit: int = 50) -> list[Run]:
             select(runs).where(runs.c.state != "staging").order_by(runs.c.run_no.desc()).limit(limit)
         )
         return [_run(row) for row in rows]
+
+
+def learn_workspace(engine: Engine, run_no: int, workspace_id: str) -> Run:
+    """Note which workspace the API key turned out to be for."""
+    with engine.begin() as connection:
+        connection.execute(update(runs).where(runs.c.run_no == run_no).values(workspace_id=workspace_id))
+    return get_run(engine, run_no)
 
 
 def note_stop(  # noqa: PLR0913 - the columns of one row

@@ -7,6 +7,7 @@ SQL over the whole file, rows that an unfinished run of the same name has alread
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["reject_other_workspaces", "stage"]
+__all__ = ["finish_staging", "reject_other_workspaces", "stage"]
 
 _GROUP: Final = 2_000
 _GROUPS_PER_TRANSACTION: Final = 25
@@ -103,8 +104,19 @@ def stage(
     return True
 
 
-def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float) -> Run:
-    """Open the staged run for sending, with what earlier runs say about its rows."""
+def finish_staging(
+    engine: Engine, run: Run, *, sha256: str, now: float, workspace_id: str | None = None
+) -> Run:
+    """Open the staged run for sending, with what earlier runs say about its rows.
+
+    Args:
+        engine: the ledger.
+        run: as made, its rows staged.
+        sha256: of the input's bytes.
+        now: Unix seconds.
+        workspace_id: of the API key, where the service has told it.
+    """
+    run = replace(run, workspace_id=workspace_id or run.workspace_id)
     with engine.begin() as connection:
         _carry_over(connection, run, now=now)
         _doubt(connection, run)
@@ -114,7 +126,13 @@ def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float) -> Run:
         connection.execute(
             update(runs)
             .where(runs.c.run_no == run.run_no)
-            .values(state="open", input_sha256=sha256, rows=total, staged_at=now)
+            .values(
+                state="open",
+                input_sha256=sha256,
+                rows=total,
+                staged_at=now,
+                workspace_id=run.workspace_id,
+            )
         )
     return get_run(engine, run.run_no)
 

@@ -1,0 +1,60 @@
+"""Runs a pipeline over the in-memory service and ledger, on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from tests.virtual_time import run_virtually
+from worker.config import Bound, Sending
+from worker.models import Attempt, Job, UserKey
+from worker.pipeline import Execution, Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from worker.testing import MemorySeam, MemoryShards
+
+PERSON = "00000000-0000-0000-0000-00000000000a"
+
+
+def job(row: int, key: UserKey = UserKey.ACS_USER) -> Job:
+    """A row's job: credential `row`, always for the same person."""
+    return Job(row, row + 1, str(UUID(int=row)), key, PERSON)
+
+
+def send(  # noqa: PLR0913 - keywords of a test harness
+    shards: MemoryShards,
+    seam: MemorySeam,
+    *,
+    at: Mapping[float, Callable[[Pipeline], object]] | None = None,
+    on_attempt: Callable[[Pipeline, Attempt], None] | None = None,
+    takeover_refused: bool = False,
+    max_failures: int | None = None,
+    **sending: object,
+) -> Execution:
+    """Run the pipeline to its end; `at` calls things at virtual seconds after the start."""
+
+    async def main() -> Execution:
+        def observe(_run: str, _row: int | None, _number: int, attempt: Attempt) -> None:
+            if on_attempt is not None:
+                on_attempt(pipeline, attempt)
+
+        pipeline = Pipeline(
+            shards.claim(),
+            shards,
+            seam,
+            Sending(**{"timeout": 30.0, **sending}),  # type: ignore[arg-type] # a harness passes options on
+            takeover_refused=takeover_refused,
+            max_failures=None if max_failures is None else Bound(count=max_failures),
+            total_rows=len(shards.jobs),
+            observers=(observe,),
+        )
+        loop = asyncio.get_running_loop()
+        for seconds, action in (at or {}).items():
+            loop.call_later(seconds, partial(action, pipeline))
+        return await pipeline.run()
+
+    return run_virtually(main())

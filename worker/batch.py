@@ -1,0 +1,484 @@
+"""What a run is: an input, staged once, sent until every row has its result, resumed by the same call.
+
+open ledger ─> find the run ─┬─ none ──> stage the input ─┐
+                             ├─ open ────────────────────┴─> preflight ─> claim ─> send ─> export ─> report
+                             └─ finished ──────────────────────────────────────────────> export ─> report
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter, deque
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from worker.client import SeamClient
+from worker.config import KeyKind, MissingKey, resolve_deadline
+from worker.control import Control, Progress
+from worker.errors import ConfigError, InterruptedEarlyError, TerminatedEarlyError, UsageError
+from worker.ledger import Ledger, holder
+from worker.ledger.claims import (
+    ShardWriter,
+    claim_run,
+    doubt_open_rows,
+    fetch_details_due,
+    fetch_fresh,
+    has_open_rows,
+)
+from worker.ledger.queries import count_outcomes
+from worker.ledger.runs import (
+    Run,
+    RunSpec,
+    create_run,
+    discard_staging,
+    find_alike,
+    get_run,
+    learn_workspace,
+    note_stop,
+)
+from worker.ledger.staging import finish_staging, reject_other_workspaces, stage
+from worker.models import Outcome, StopCause
+from worker.pipeline import Pipeline
+from worker.preflight import Preflight, ask_workspace
+from worker.readers import ReadOptions, hash_file, open_input
+from worker.report import RunReport, build_report
+from worker.results import export_results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from worker.config import Settings
+    from worker.ledger.claims import Batch, Claim, OpenRow
+    from worker.models import InputRow, Job, Step, Stop
+    from worker.ports import AttemptObserver
+
+__all__ = ["Paths", "run_batch"]
+
+WATCH_INTERVAL = 0.1
+"""Seconds between two calls of `watch`."""
+_RATE_SPAN = 50
+"""Looks over which the present rate is taken: five seconds."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a run's files are."""
+
+    input: Path | None
+    """None is stdin."""
+    ledger: str
+    results: Path
+
+    @classmethod
+    def of(cls, source: Path | None, settings: Settings, *, rehearsal: bool) -> Paths:
+        """Settings' paths, or the ones beside the input; a rehearsal has its own (DESIGN 11.15).
+
+        Raises:
+            UsageError: results would overwrite the input or the ledger.
+        """
+        folder = source.parent if source is not None else Path()
+        stem = _stem(source)
+        kind = "jsonl" if _format_of(source, settings) == "jsonl" else "csv"
+        results = settings.output.results
+        if results is None:
+            results = folder / f"{stem}.{'rehearsal' if rehearsal else 'results'}.{kind}"
+        ledger = settings.output.ledger
+        if ledger is None or rehearsal:
+            ledger = str(folder / ("assign-ledger.rehearsal.db" if rehearsal else "assign-ledger.db"))
+        paths = cls(source, ledger, results)
+        if source is not None and _same(results, source):
+            raise UsageError(f"--results {results} is the input itself; name another file")
+        if "://" not in ledger:
+            if _same(results, Path(ledger)):
+                raise UsageError(f"--results {results} is the ledger; name another file")
+            if source is not None and _same(Path(ledger), source):
+                raise UsageError(f"--ledger {ledger} is the input itself; name another file")
+        return paths
+
+
+def _same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        if one.exists() and other.exists():
+            return one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
+def _stem(source: Path | None) -> str:
+    name = "stdin" if source is None else source.name
+    for ending in (".gz", ".zst", ".csv", ".tsv", ".txt", ".jsonl", ".ndjson"):
+        name = name.removesuffix(ending)
+    return name
+
+
+def _format_of(source: Path | None, settings: Settings) -> str:
+    if settings.input.format is not None or source is None:
+        return settings.input.format or "csv"
+    name = source.name.removesuffix(".gz").removesuffix(".zst")
+    return "jsonl" if name.endswith((".jsonl", ".ndjson")) else "csv"
+
+
+@dataclass(frozen=True)
+class _ClaimedRun:
+    """`ShardSource` over a claim."""
+
+    ledger: Ledger
+    claim: Claim
+    writer: ShardWriter
+
+    def fetch(self, shard: int, *, after_row: int, limit: int) -> Sequence[OpenRow]:
+        return fetch_fresh(self.ledger.engine, self.claim.run_no, shard, after_row=after_row, limit=limit)
+
+    def fetch_details_due(self, shard: int, *, after_row: int, limit: int) -> Sequence[Job]:
+        return fetch_details_due(
+            self.ledger.engine, self.claim.run_no, shard, after_row=after_row, limit=limit
+        )
+
+    def write(self, batch: Batch) -> None:
+        self.writer.write(batch)
+
+
+async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
+    source: Path | str | None,
+    settings: Settings,
+    *,
+    again: bool = False,
+    recover: bool = False,
+    rehearsal: bool = False,
+    control: Control | None = None,
+    watch: Callable[[Progress], None] | None = None,
+    observers: tuple[AttemptObserver, ...] = (),
+    on_step: Callable[[Step], None] | None = None,
+) -> RunReport:
+    """Send every assignment of a file; the same call again goes on where the last one stopped.
+
+    Args:
+        source: the file of jobs; None reads stdin.
+        settings: `Settings.from_options(...)` or `load_settings(...)`.
+        again: send a finished input once more, as a new run.
+        recover: the ledger may be older than what was sent (restored from a backup): read every unsettled row back
+            before sending it.
+        rehearsal: use a ledger and results file apart from the real ones.
+        control: ends the run in order from outside, for example on a signal.
+        watch: called in the event loop some ten times a second.
+        observers: told of every HTTP call.
+        on_step: told of every named step of the protocol; for tests.
+
+    Returns:
+        The report: counts by outcome, where the results are, and the exit code that the command would give. Rows that
+        failed are in there; they raise nothing.
+
+    Raises:
+        UsageError: the settings, the input or the ledger make no run; nothing was sent.
+        LedgerHeldError: another process works on this ledger.
+        LedgerWriteError: the disk is full or failed; what was recorded is intact, and the same call resumes.
+    """
+    source = None if source is None else Path(source)
+    paths = Paths.of(source, settings, rehearsal=rehearsal)
+    settings.target.credentials.require_any()
+    control = control or Control()
+    batch = _Run(paths, settings, control, watch or (lambda _: None), observers, on_step, rehearsal=rehearsal)
+    with await asyncio.to_thread(Ledger, paths.ledger, exclusive=True) as ledger:
+        return await batch.go(ledger, again=again, recover=recover)
+
+
+class _Run:
+    """One call of `run_batch`."""
+
+    def __init__(  # noqa: PLR0913 - the call's arguments
+        self,
+        paths: Paths,
+        settings: Settings,
+        control: Control,
+        watch: Callable[[Progress], None],
+        observers: tuple[AttemptObserver, ...],
+        on_step: Callable[[Step], None] | None,
+        *,
+        rehearsal: bool,
+    ) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._control = control
+        self._watch = watch
+        self._observers = observers
+        self._on_step = on_step
+        self._rehearsal = rehearsal
+        self._staged_rows = 0
+        self._options = ReadOptions(
+            format=settings.input.format, encoding=settings.input.encoding, mapping=settings.input.mapping
+        )
+
+    async def go(self, ledger: Ledger, *, again: bool, recover: bool) -> RunReport:
+        """Find or stage the run, send it, export it, report."""
+        await asyncio.to_thread(discard_staging, ledger.engine)
+        run = None
+        if self._paths.input is not None and not again:
+            sha256 = await asyncio.to_thread(hash_file, self._paths.input)
+            run = await asyncio.to_thread(find_alike, ledger.engine, self._spec(), sha256, states=_KNOWN)
+        staged = None
+        if run is None:
+            staged, sha256 = await self._stage(ledger)
+            if not again:  # stdin is known only now; a file may have changed since it was hashed
+                run = await asyncio.to_thread(find_alike, ledger.engine, self._spec(), sha256, states=_KNOWN)
+            if run is not None:
+                await asyncio.to_thread(discard_staging, ledger.engine)
+        if run is not None and run.state == "finished":
+            return await self._finish(ledger, run, note=f"run {run.id} has already sent this input")
+        deadline = self._arm_deadline()
+        sending = self._settings.sending
+        try:
+            async with SeamClient(
+                self._settings.target, concurrency=sending.concurrency, timeout=sending.timeout
+            ) as client:
+                preflight = await self._ask_workspace(client)
+                if run is not None:
+                    run = await asyncio.to_thread(self._reopen, ledger, run, preflight.workspace_id)
+                elif staged is not None:
+                    run = await asyncio.to_thread(self._open, ledger, staged, sha256, preflight.workspace_id)
+                else:
+                    raise RuntimeError("neither found nor staged")
+                stops: Sequence[Stop] = (preflight.stop,) if preflight.stop is not None else ()
+                if not stops:
+                    stops = await self._send(ledger, client, run, recover=recover)
+        finally:
+            self._control.forward_to(None)
+            if deadline is not None:
+                deadline.cancel()
+        return await self._finish(ledger, run, stops=stops)
+
+    def _spec(self, header: tuple[str, ...] | None = None) -> RunSpec:
+        settings, source = self._settings, self._paths.input
+        name = source.name if source is not None else "stdin"
+        parse = {
+            "format": _format_of(source, settings),
+            "encoding": settings.input.encoding,
+            "mapping": dict(sorted(settings.input.mapping.items())),
+        }
+        return RunSpec(
+            name=settings.output.name or name,
+            input_name=name,
+            input_format=parse["format"],
+            header=header,
+            parse_options=json.dumps(parse, sort_keys=True),
+            mode=f"plain:{settings.sending.takeover or 'allow'}",
+            endpoint=settings.target.endpoint,
+            workspace_id=settings.target.credentials.default_workspace_id,
+            settings=json.dumps(settings.public(), sort_keys=True),
+        )
+
+    async def _stage(self, ledger: Ledger) -> tuple[Run, str]:
+        """The input into the ledger, in a thread; the run in state `staging`, and the input's SHA-256."""
+
+        def read_all() -> tuple[Run, str] | None:
+            with open_input(self._paths.input, self._options) as rows:
+                run = create_run(ledger.engine, self._spec(rows.header), now=time.time())
+                try:
+                    if not stage(
+                        ledger.engine, run, self._counted(rows), now=time.time(), keep_going=self._goes_on
+                    ):
+                        return None
+                except BaseException:
+                    discard_staging(ledger.engine)
+                    raise
+                return run, rows.sha256
+
+        watching = asyncio.create_task(self._tell_staging())
+        try:
+            staged = await asyncio.to_thread(read_all)
+        finally:
+            watching.cancel()
+        if staged is None:
+            await asyncio.to_thread(discard_staging, ledger.engine)
+            cause = self._control.cause
+            early = (
+                TerminatedEarlyError if cause and cause.cause is StopCause.SIGTERM else InterruptedEarlyError
+            )
+            raise early("stopped while the input was being read; nothing was sent")
+        return staged
+
+    def _counted(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
+        for row in rows:
+            self._staged_rows += 1
+            yield row
+
+    def _goes_on(self) -> bool:
+        return self._control.cause is None
+
+    async def _tell_staging(self) -> None:
+        while True:
+            self._watch(Progress("staging", None, self._staged_rows))
+            await asyncio.sleep(WATCH_INTERVAL)
+
+    def _arm_deadline(self) -> asyncio.TimerHandle | None:
+        """Have the run stopped at `--deadline`."""
+        wanted = self._settings.guards.deadline
+        if wanted is None:
+            return None
+        now = datetime.now(UTC)
+        moment = resolve_deadline(wanted, now)
+        return asyncio.get_running_loop().call_later(
+            (moment - now).total_seconds(),
+            self._control.stop,
+            StopCause.DEADLINE,
+            f"--deadline {moment.astimezone():%Y-%m-%d %H:%M} has come; the same command goes on from here",
+        )
+
+    async def _ask_workspace(self, client: SeamClient) -> Preflight:
+        credentials = self._settings.target.credentials
+        if credentials.default is None or self._control.cause is not None:
+            return Preflight()
+        if isinstance(credentials.resolve(None), MissingKey):
+            return Preflight()  # a personal access token without a default: each row names its workspace
+        self._watch(Progress("connecting", None, 0))
+        return await ask_workspace(
+            client,
+            None,
+            patience=self._settings.sending.outage_patience,
+            sleep=self._control.sleep,
+            clock=time.monotonic,
+        )
+
+    def _open(self, ledger: Ledger, run: Run, sha256: str, workspace_id: str | None) -> Run:
+        run = finish_staging(ledger.engine, run, sha256=sha256, now=time.time(), workspace_id=workspace_id)
+        self._reject_other_workspaces(ledger, run)
+        return run
+
+    def _reopen(self, ledger: Ledger, run: Run, workspace_id: str | None) -> Run:
+        """An unfinished run goes on, if the key is still for the same workspace.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if workspace_id is not None and run.workspace_id is None:
+            run = learn_workspace(ledger.engine, run.run_no, workspace_id)
+            self._reject_other_workspaces(ledger, run)
+        elif workspace_id is not None and run.workspace_id != workspace_id:
+            raise ConfigError(
+                f"run {run.id} of this input was begun in workspace {run.workspace_id}, and the key is for "
+                f"{workspace_id}; use the first key to go on, or another --ledger for a run of its own"
+            )
+        return run
+
+    def _reject_other_workspaces(self, ledger: Ledger, run: Run) -> None:
+        credentials = self._settings.target.credentials
+        default = credentials.default
+        if (
+            default is not None
+            and default.kind is KeyKind.API_KEY
+            and not credentials.workspaces
+            and run.workspace_id
+        ):
+            reject_other_workspaces(ledger.engine, run, run.workspace_id, now=time.time())
+
+    async def _send(self, ledger: Ledger, client: SeamClient, run: Run, *, recover: bool) -> Sequence[Stop]:
+        """Claim the run and send what is left of it; why it stopped early, if it did."""
+        if recover:
+            await asyncio.to_thread(doubt_open_rows, ledger.engine, run.run_no)
+        before = await asyncio.to_thread(count_outcomes, ledger.engine, run.run_no)
+        claim = await asyncio.to_thread(
+            claim_run, ledger.engine, run.run_no, holder=holder(), now=time.time()
+        )
+        writer = ShardWriter(ledger.engine, claim)
+        try:
+            pipeline = Pipeline(
+                claim,
+                _ClaimedRun(ledger, claim, writer),
+                client,
+                self._settings.sending,
+                takeover_refused=run.takeover_refused,
+                include_codes=self._settings.output.include_codes,
+                max_failures=self._settings.guards.max_failures,
+                total_rows=run.rows,
+                observers=self._observers,
+                on_step=self._on_step,
+            )
+            self._control.forward_to(pipeline.stop)
+            watching = asyncio.create_task(self._tell_sending(pipeline, run, before))
+            try:
+                execution = await pipeline.run()
+            finally:
+                watching.cancel()
+        finally:
+            writer.close()
+        finished = not await asyncio.to_thread(has_open_rows, ledger.engine, run.run_no)
+        stops = () if finished else tuple(execution.stops)
+        await asyncio.to_thread(
+            note_stop,
+            ledger.engine,
+            run.run_no,
+            finished=finished,
+            cause=stops[0].cause.value if stops else None,
+            message=stops[0].message if stops else None,
+            seconds=execution.sending_seconds,
+            now=time.time(),
+        )
+        return stops
+
+    async def _tell_sending(self, pipeline: Pipeline, run: Run, before: Mapping[Outcome, int]) -> None:
+        settled = {outcome: count for outcome, count in before.items() if outcome not in _OPEN}
+        looks: deque[tuple[float, int]] = deque(maxlen=_RATE_SPAN)
+        while True:
+            outcomes = Counter(settled) + pipeline.execution.outcomes
+            done = outcomes.total()
+            looks.append((time.monotonic(), done))
+            span = looks[-1][0] - looks[0][0]
+            lanes = pipeline.lanes
+            found = [lane.throttle.rate for lane in lanes if lane.throttle.rate is not None]
+            self._watch(
+                Progress(
+                    "sending",
+                    run.rows,
+                    done,
+                    outcomes,
+                    pipeline.in_flight,
+                    rate=(done - looks[0][1]) / span if span else 0.0,
+                    throttled=any(lane.throttle.throttled for lane in lanes),
+                    limit_rate=sum(found) if found else None,
+                    note=pipeline.trouble,
+                )
+            )
+            await asyncio.sleep(WATCH_INTERVAL)
+
+    async def _finish(
+        self, ledger: Ledger, run: Run, *, stops: Sequence[Stop] = (), note: str | None = None
+    ) -> RunReport:
+        """Export and report, whatever the run's state."""
+        self._watch(Progress("exporting", run.rows, run.rows))
+        run = await asyncio.to_thread(get_run, ledger.engine, run.run_no)
+        if self._control.cause is not None and run.state != "finished" and not stops:
+            stops = (self._control.cause,)
+        await asyncio.to_thread(
+            export_results,
+            ledger.engine,
+            run,
+            self._paths.results,
+            format=_results_format(self._paths.results, run),
+            include_codes=self._settings.output.include_codes,
+            raw_cells=self._settings.output.raw_cells,
+            on_step=self._on_step,
+        )
+        return await asyncio.to_thread(
+            build_report,
+            ledger.engine,
+            run,
+            stops=stops,
+            ledger=str(self._paths.ledger),
+            results=str(self._paths.results),
+            note=note,
+            rehearsal=self._rehearsal,
+        )
+
+
+_KNOWN: Final = ("open", "finished")
+_OPEN: Final = frozenset({Outcome.PENDING, Outcome.IN_DOUBT})
+
+
+def _results_format(path: Path, run: Run) -> Literal["csv", "jsonl"]:
+    """By the name that the user gave, else as the input is."""
+    if path.name.endswith((".jsonl", ".ndjson")):
+        return "jsonl"
+    return "csv" if path.name.endswith(".csv") or run.input_format == "csv" else "jsonl"
