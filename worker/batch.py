@@ -134,9 +134,7 @@ class _ClaimedRun:
         return fetch_fresh(self.ledger.engine, self.claim.run_no, shard, after_row=after_row, limit=limit)
 
     def fetch_details_due(self, shard: int, *, after_row: int, limit: int) -> Sequence[Job]:
-        return fetch_details_due(
-            self.ledger.engine, self.claim.run_no, shard, after_row=after_row, limit=limit
-        )
+        return fetch_details_due(self.ledger.engine, self.claim.run_no, shard, after_row=after_row, limit=limit)
 
     def write(self, batch: Batch) -> None:
         self.writer.write(batch)
@@ -189,7 +187,7 @@ async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
 class _Run:
     """One call of `run_batch`."""
 
-    def __init__(  # noqa: PLR0913 - the call's arguments
+    def __init__(  # noqa: PLR0913, PLR0917 - the call's arguments
         self,
         paths: Paths,
         settings: Settings,
@@ -253,15 +251,16 @@ class _Run:
     def _spec(self, header: tuple[str, ...] | None = None) -> RunSpec:
         settings, source = self._settings, self._paths.input
         name = source.name if source is not None else "stdin"
+        kind = _format_of(source, settings)
         parse = {
-            "format": _format_of(source, settings),
+            "format": kind,
             "encoding": settings.input.encoding,
             "mapping": dict(sorted(settings.input.mapping.items())),
         }
         return RunSpec(
             name=settings.output.name or name,
             input_name=name,
-            input_format=parse["format"],
+            input_format=kind,
             header=header,
             parse_options=json.dumps(parse, sort_keys=True),
             mode=f"plain:{settings.sending.takeover or 'allow'}",
@@ -277,9 +276,7 @@ class _Run:
             with open_input(self._paths.input, self._options) as rows:
                 run = create_run(ledger.engine, self._spec(rows.header), now=time.time())
                 try:
-                    if not stage(
-                        ledger.engine, run, self._counted(rows), now=time.time(), keep_going=self._goes_on
-                    ):
+                    if not stage(ledger.engine, run, self._counted(rows), now=time.time(), keep_going=self._goes_on):
                         return None
                 except BaseException:
                     discard_staging(ledger.engine)
@@ -294,9 +291,7 @@ class _Run:
         if staged is None:
             await asyncio.to_thread(discard_staging, ledger.engine)
             cause = self._control.cause
-            early = (
-                TerminatedEarlyError if cause and cause.cause is StopCause.SIGTERM else InterruptedEarlyError
-            )
+            early = TerminatedEarlyError if cause and cause.cause is StopCause.SIGTERM else InterruptedEarlyError
             raise early("stopped while the input was being read; nothing was sent")
         return staged
 
@@ -366,12 +361,7 @@ class _Run:
     def _reject_other_workspaces(self, ledger: Ledger, run: Run) -> None:
         credentials = self._settings.target.credentials
         default = credentials.default
-        if (
-            default is not None
-            and default.kind is KeyKind.API_KEY
-            and not credentials.workspaces
-            and run.workspace_id
-        ):
+        if default is not None and default.kind is KeyKind.API_KEY and not credentials.workspaces and run.workspace_id:
             reject_other_workspaces(ledger.engine, run, run.workspace_id, now=time.time())
 
     async def _send(self, ledger: Ledger, client: SeamClient, run: Run, *, recover: bool) -> Sequence[Stop]:
@@ -379,9 +369,7 @@ class _Run:
         if recover:
             await asyncio.to_thread(doubt_open_rows, ledger.engine, run.run_no)
         before = await asyncio.to_thread(count_outcomes, ledger.engine, run.run_no)
-        claim = await asyncio.to_thread(
-            claim_run, ledger.engine, run.run_no, holder=holder(), now=time.time()
-        )
+        claim = await asyncio.to_thread(claim_run, ledger.engine, run.run_no, holder=holder(), now=time.time())
         writer = ShardWriter(ledger.engine, claim)
         try:
             pipeline = Pipeline(

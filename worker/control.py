@@ -45,9 +45,7 @@ class Control:
         self._asked = asyncio.Event()
         self._forward: Callable[[Stop], None] | None = None
 
-    def stop(
-        self, cause: StopCause, message: str = "stopped by a signal; the same command goes on from here"
-    ) -> None:
+    def stop(self, cause: StopCause, message: str = "stopped by a signal; the same command goes on from here") -> None:
         """Ask the run to drain. The first cause stays. Call it in the run's event loop."""
         if self.cause is None:
             self.cause = Stop(cause, message)

@@ -7,6 +7,7 @@ All times are monotonic seconds.
 from __future__ import annotations
 
 import math
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from worker.breaker import Breaker, RetryBudget
@@ -26,7 +27,9 @@ def is_service_failure(attempt: Attempt) -> bool:
     """Whether the service did not work: a connect error, a timeout, a broken connection or a 5xx."""
     if attempt.verdict is Verdict.NEVER_SENT:
         return True
-    return attempt.verdict is Verdict.AMBIGUOUS and (attempt.status is None or attempt.status >= 500)
+    return attempt.verdict is Verdict.AMBIGUOUS and (
+        attempt.status is None or attempt.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
 
 
 class Endpoint:
@@ -68,8 +71,10 @@ class Lane:
         self._trouble_since: float | None = None
 
     def wait(self, now: float, *, retry: bool = False) -> float:
-        """0.0: one request may go now, so send it. Positive: ask again in so many seconds. Infinite: not before
-        a request of this endpoint has ended.
+        """Whether one more request may go.
+
+        0.0: now, so send it. Positive: ask again in so many seconds. Infinite: not before a request of this
+        endpoint has ended.
         """
         endpoint = self.endpoint
         if endpoint.in_flight >= endpoint.concurrency:

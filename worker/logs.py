@@ -262,9 +262,7 @@ class LogAttempts:
 
     def __init__(self) -> None:
         self._logger = get_logger().bind()
-        self._enabled = frozenset(
-            verdict for verdict, level in _LEVELS.items() if self._logger.is_enabled_for(level)
-        )
+        self._enabled = frozenset(verdict for verdict, level in _LEVELS.items() if self._logger.is_enabled_for(level))
 
     def __call__(self, run_id: str, row: int | None, number: int, attempt: Attempt) -> None:
         """Log one attempt, the `number`-th of its row; `row` is None for calls that serve no single row."""

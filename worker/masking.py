@@ -40,9 +40,7 @@ def mask_in(text: str | None, secrets: Iterable[str]) -> str | None:
     return text
 
 
-def warning_record(
-    warning: AcsCredentialWarning, secrets: tuple[str, ...], *, include_codes: bool
-) -> dict[str, Any]:
+def warning_record(warning: AcsCredentialWarning, secrets: tuple[str, ...], *, include_codes: bool) -> dict[str, Any]:
     """One warning as it is kept: all its fields, its PINs masked (null), its texts cleaned of them."""
     record = warning.model_dump(exclude_none=True)
     if include_codes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from worker.masking import MASK, mask_in, secrets_of, warning_record
@@ -120,9 +121,7 @@ def _warnings(
     if not credential.warnings:
         return None, None
     codes = ";".join(dict.fromkeys(tidy(warning.warning_code) for warning in credential.warnings))
-    records = [
-        warning_record(warning, secrets, include_codes=include_codes) for warning in credential.warnings
-    ]
+    records = [warning_record(warning, secrets, include_codes=include_codes) for warning in credential.warnings]
     return codes, json.dumps(records, ensure_ascii=False)
 
 
@@ -170,7 +169,7 @@ _ADVICE: Final = {
 }
 
 
-def _not_assigned(
+def _not_assigned(  # noqa: PLR0913 - the parts of one result
     job: Job, outcome: Outcome, last: Attempt, tries: Tries, *, retryable: bool | None, detail: str
 ) -> Result:
     finished_at = last.started_at + last.duration
@@ -200,12 +199,14 @@ def failed(job: Job, last: Attempt, tries: Tries) -> Result:
         if advice is None:
             advice = (
                 "Seam knows no such credential or person; check the ids"
-                if last.status == 404
+                if last.status == HTTPStatus.NOT_FOUND
                 else "Seam refuses this row for good; see error_message"
             )
         return _not_assigned(job, Outcome.FAILED, last, tries, retryable=False, detail=advice)
     times = "once" if tries.attempts == 1 else f"{tries.attempts} times"
-    detail = f"tried {times} without success (last: {last.error_type}); not assigned. `assign-worker retry` sends it again"
+    detail = (
+        f"tried {times} without success (last: {last.error_type}); not assigned. `assign-worker retry` sends it again"
+    )
     return _not_assigned(job, Outcome.FAILED, last, tries, retryable=True, detail=detail)
 
 

@@ -13,7 +13,6 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from time import time
 from typing import TYPE_CHECKING
 
 from worker import outcomes
@@ -338,7 +337,7 @@ class Pipeline:
                 timer.cancel()
 
     async def until_settling(self, row: RowState, not_before: float) -> None:
-        """`Road.until_settling`: the end of fresh rows, or a window full of rows that wait for it; then `not_before`."""
+        """`Road.until_settling`: the end of fresh rows, or a window full of rows that wait; then `not_before`."""
         self._refuse_if_stopped(row.lane)
         if not self._fresh_rows_over():
             waiting: asyncio.Future[None] = self._loop.create_future()
@@ -399,9 +398,7 @@ class Pipeline:
         """Something that is no row's business went wrong: drain, and raise it from `run`."""
         if self._broken is None:
             self._broken = error
-        self.stop(
-            Stop(StopCause.LEDGER if isinstance(error, AssignWorkerError) else StopCause.INTERNAL, str(error))
-        )
+        self.stop(Stop(StopCause.LEDGER if isinstance(error, AssignWorkerError) else StopCause.INTERNAL, str(error)))
 
     # Rows: fetched, marked, recorded.
 
@@ -480,9 +477,7 @@ class Pipeline:
             after_row = 0
             while queue.lane.stop is None and not self._draining:
                 await self._commit.flush()
-                fetch = partial(
-                    self._source.fetch_details_due, queue.shard, after_row=after_row, limit=_DETAILS_PAGE
-                )
+                fetch = partial(self._source.fetch_details_due, queue.shard, after_row=after_row, limit=_DETAILS_PAGE)
                 jobs = await asyncio.to_thread(fetch)
                 if not jobs:
                     break

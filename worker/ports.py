@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.ledger.claims import Batch, OpenRow
-    from worker.models import Attempt, Job, Result
+    from worker.models import Attempt, Job
 
 __all__ = ["AttemptObserver", "Sender", "ShardSource"]
 
@@ -71,6 +71,6 @@ class ShardSource(Protocol):
 class AttemptObserver(Protocol):
     """Is told of every HTTP call as it ends."""
 
-    def __call__(self, run_id: str, row: int | None, number: int, attempt: Attempt) -> None:
+    def __call__(self, run_id: str, row: int | None, number: int, attempt: Attempt, /) -> None:
         """`number` counts the row's assign calls, from 1."""
         ...

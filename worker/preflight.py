@@ -1,4 +1,4 @@
-"""One cheap reading before the first send: is the key good, and which workspace is it for? (DESIGN 11.4)"""
+"""One cheap reading before the first send: whether the key is good, and for which workspace (DESIGN 11.4)."""
 
 from __future__ import annotations
 

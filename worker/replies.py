@@ -7,6 +7,7 @@ page or `"ok": false` with a 200 leaves it open whether the call was applied.
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["LONGEST_MESSAGE", "Reading", "read_reply", "tidy"]
 
 LONGEST_MESSAGE: Final = 500
+
+SUCCESS: Final = 2
+REDIRECTION: Final = 3
+CLIENT_ERROR: Final = 4
 
 _VOID_BODIES: Final = frozenset({b"", b"{}", b'{"ok":true}', b'{"ok": true}'})
 _UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
@@ -47,7 +52,7 @@ def read_reply(call: Call, status: int, body: bytes, *, has_request_id: bool) ->
         body: the whole body, at most 1 MiB, not decompressed.
         has_request_id: whether the reply carries `seam-request-id`, so that it is Seam's own.
     """
-    if 200 <= status < 300:
+    if status // 100 == SUCCESS:
         return _success(call, status, body)
     error = _error(body)
     is_seams = error is not None or has_request_id
@@ -74,9 +79,9 @@ def _judge(status: int, *, is_seams: bool) -> tuple[Verdict, StopCause | None]:
             return Verdict.AMBIGUOUS, None
         case 429:
             return Verdict.LIMITED, None
-        case _ if 300 <= status < 400:
+        case _ if status // 100 == REDIRECTION:
             return Verdict.HALT, StopCause.WRONG_URL
-        case _ if 400 <= status < 500:
+        case _ if status // 100 == CLIENT_ERROR:
             return Verdict.REFUSED, None
         case _:
             return Verdict.AMBIGUOUS, None
@@ -84,7 +89,7 @@ def _judge(status: int, *, is_seams: bool) -> tuple[Verdict, StopCause | None]:
 
 def _success(call: Call, status: int, body: bytes) -> Reading:
     if call is Call.ASSIGN or call is Call.UNASSIGN:
-        if status == 204 or body in _VOID_BODIES or not body.strip():
+        if status == HTTPStatus.NO_CONTENT or body in _VOID_BODIES or not body.strip():
             return Reading(Verdict.DONE)
         try:
             reply = AssignReply.model_validate_json(body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from tenacity import AsyncRetrying, retry_if_result, stop_never
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tenacity import RetryCallState
 
 __all__ = ["BACKOFF_BASE", "BACKOFF_CAP", "backoff", "parse_retry_after", "until_settled"]
@@ -21,6 +23,8 @@ BACKOFF_CAP: Final = 30.0
 """Seconds: no wait is longer."""
 
 _LATEST_RETRY_AFTER: Final = 10 * 365 * 86400.0
+
+_DIGITS: Final = re.compile(r"[0-9]{1,10}")
 
 T = TypeVar("T")
 
@@ -42,7 +46,7 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     if value is None:
         return None
     text = value.strip()
-    if text.isascii() and text.isdigit() and len(text) <= 10:
+    if _DIGITS.fullmatch(text):
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
@@ -74,7 +78,7 @@ async def until_settled(
 
     # One per call: an AsyncRetrying shared between tasks loses its state.
     retrying = AsyncRetrying(sleep=sleep, stop=stop_never, wait=wait, retry=retry_if_result(_is_none))
-    settled = await retrying(attempt)
+    settled: T | None = await retrying(attempt)
     if settled is None:
         raise RuntimeError("retrying ended without a result")  # stop_never: cannot be
     return settled

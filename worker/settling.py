@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from worker import outcomes
@@ -292,9 +293,7 @@ class Settler:
             kind = Owner.NOBODY if owner is None else Owner.MINE if owner == job.user_id else Owner.OTHER
             return Reading(kind, attempt, owner)
         if credential.user_identity_id is not None:
-            return Reading(
-                Owner.MINE if credential.user_identity_id == job.user_id else Owner.OTHER, attempt, owner
-            )
+            return Reading(Owner.MINE if credential.user_identity_id == job.user_id else Owner.OTHER, attempt, owner)
         if owner is None:
             return Reading(Owner.NOBODY, attempt)
         return await self._read_identity(row, attempt, owner, credential.acs_system_id)
@@ -309,13 +308,9 @@ class Settler:
             if acs_system_id is not None
             else {"acs_user_id": owner}
         )
-        attempt = await self._road.read(
-            row, partial(self._sender.find_user, job.workspace_id, **by), retry=False
-        )
-        if attempt.verdict is Verdict.REFUSED and attempt.status == 404 and acs_system_id is not None:
-            return Reading(
-                Owner.OTHER, read, owner
-            )  # the identity has no user there yet, so it cannot be the owner
+        attempt = await self._road.read(row, partial(self._sender.find_user, job.workspace_id, **by), retry=False)
+        if attempt.verdict is Verdict.REFUSED and attempt.status == HTTPStatus.NOT_FOUND and acs_system_id is not None:
+            return Reading(Owner.OTHER, read, owner)  # the identity has no user there yet, so it cannot be the owner
         if (early := await self._unanswered(row, attempt)) is not _Said.ANSWERED:
             return early
         user = attempt.user
@@ -335,7 +330,7 @@ class Settler:
             case Verdict.HALT:
                 raise RowStopped
             case Verdict.REFUSED:
-                gone = attempt.status == 404
+                gone = attempt.status == HTTPStatus.NOT_FOUND
                 return Reading(Owner.GONE if gone else Owner.UNTOLD, attempt)
             case Verdict.FORBIDDEN:
                 return Reading(Owner.UNTOLD, attempt) if await self._key_works(row, attempt) else None
@@ -362,9 +357,7 @@ class Settler:
     async def _key_works(self, row: RowState, refusal: Attempt) -> bool:
         """After a 403 of Seam's: whether the key may read at all. If not, the workspace stops (DESIGN 11.10)."""
         workspace = row.job.workspace_id
-        probe = await self._road.read(
-            row, partial(self._sender.list_page, workspace, limit=1), retry=row.failures > 0
-        )
+        probe = await self._road.read(row, partial(self._sender.list_page, workspace, limit=1), retry=row.failures > 0)
         if probe.verdict is Verdict.DONE:
             return True
         if probe.verdict in {Verdict.FORBIDDEN, Verdict.REFUSED, Verdict.HALT}:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from worker.models import Attempt, Call, Job, StopCause, UserKey, Verdict
 from worker.seam import AcsCredential, AcsUser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from worker.ledger.claims import Batch
     from worker.models import Result
@@ -171,7 +170,7 @@ class MemorySeam:
         """`Sender.find_user`."""
         await asyncio.sleep(0)
         owner = acs_user_id if user_identity_id is None else f"user-of-{user_identity_id}"
-        if owner not in self.owners.values():
+        if owner is None or owner not in self.owners.values():
             return _reply(Call.GET_USER, Fault.NOT_FOUND)
         user = AcsUser.model_construct(acs_user_id=owner, acs_system_id=acs_system_id, user_identity_id=None)
         return Attempt(Call.GET_USER, Verdict.DONE, time.time(), 0.0, 200, "req", user=user)
@@ -251,7 +250,9 @@ class MemoryShards:
     def fetch(self, shard: int, *, after_row: int, limit: int) -> Sequence[OpenRow]:  # noqa: ARG002 - one shard
         """`ShardSource.fetch`."""
         fresh = (job for job in self.jobs if job.row > after_row and job.row not in self.results)
-        return [OpenRow(job, *self.unsettled.get(job.row, (False, 0))) for job, _ in zip(fresh, range(limit), strict=False)]
+        return [
+            OpenRow(job, *self.unsettled.get(job.row, (False, 0))) for job, _ in zip(fresh, range(limit), strict=False)
+        ]
 
     def fetch_details_due(self, shard: int, *, after_row: int, limit: int) -> Sequence[Job]:  # noqa: ARG002 - one shard
         """`ShardSource.fetch_details_due`."""

@@ -1,0 +1,1 @@
+"""The pipeline and the settling of rows, over fakes in memory."""

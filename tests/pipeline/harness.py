@@ -46,7 +46,7 @@ def send(  # noqa: PLR0913 - keywords of a test harness
             shards.claim(),
             shards,
             seam,
-            Sending(**{"timeout": 30.0, **sending}),  # type: ignore[arg-type] # a harness passes options on
+            Sending(**{"timeout": 30.0, **sending}),
             takeover_refused=takeover_refused,
             max_failures=None if max_failures is None else Bound(count=max_failures),
             total_rows=len(shards.jobs),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.pipeline.harness import PERSON, job, send
 from worker.errors import AssignWorkerError
 from worker.models import Attempt, Call, Outcome, Stop, StopCause
-from worker.pipeline import Pipeline
 from worker.testing import Fault, MemorySeam, MemoryShards
+
+if TYPE_CHECKING:
+    from worker.pipeline import Pipeline
 
 _SENDING = st.sampled_from([fault for fault in Fault if fault not in {Fault.HALT, Fault.FORBIDDEN}])
 _READING = st.sampled_from([Fault.LIMITED, Fault.LOST, Fault.BROKEN_5XX, Fault.NEVER_SENT])
@@ -18,9 +22,7 @@ _ENDS = st.lists(
 )
 
 
-def _end_execution(
-    shards: MemoryShards, seam: MemorySeam, how: str, after: int, *, takeover_refused: bool
-) -> None:
+def _end_execution(shards: MemoryShards, seam: MemorySeam, how: str, after: int, *, takeover_refused: bool) -> None:
     """Run until `after` calls have ended, then crash, lose the fence, or drain."""
     seen = 0
 
@@ -56,7 +58,7 @@ def _end_execution(
     ends=_ENDS,
     takeover_refused=st.booleans(),
 )
-def test_the_oracle_holds(  # noqa: PLR0913 - Hypothesis draws each
+def test_the_oracle_holds(
     sending: dict[int, list[Fault]],
     reading: dict[int, list[Fault]],
     foreign: set[int],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,9 +40,7 @@ ASSIGNED = Outcome.ASSIGNED
     ],
 )
 @pytest.mark.parametrize("key", list(UserKey))
-def test_one_row(
-    faults: list[Fault], outcome: Outcome, attempts: int, key: UserKey, *, read_back: bool
-) -> None:
+def test_one_row(faults: list[Fault], outcome: Outcome, attempts: int, key: UserKey, *, read_back: bool) -> None:
     """The row's outcome is what the service did, and nothing ambiguous is sent again unread."""
     seam, shards = MemorySeam(), MemoryShards([job(1, key), job(2, key)])
     seam.script(job(1).acs_credential_id, *faults)
@@ -80,12 +77,6 @@ def test_takeover_refused_holds_on_the_read_back_too() -> None:
     seam, shards = MemorySeam(), MemoryShards([job(1)])
     credential = job(1).acs_credential_id
     seam.script(credential, Fault.LOST)
-
-    def take_over(_: Pipeline) -> None:
-        seam.owners[credential] = "somebody"
-
-    async def on_read() -> None:
-        await asyncio.sleep(0)
 
     seam.hold = lambda _: (seam.owners.update({credential: "somebody"}), None)[1]
     send(shards, seam, takeover_refused=True)
@@ -248,7 +239,7 @@ def test_half_an_hour_of_outage_fails_no_row(fault: Fault) -> None:
     seam, shards = MemorySeam(), MemoryShards([job(row) for row in range(1, 301)])
     down = {"is": True}
 
-    def both(kind: Call, credential: str) -> Fault | None:
+    def both(kind: Call, _: str) -> Fault | None:
         return fault if down["is"] and kind is not Call.LIST else None
 
     seam.weather = both

@@ -92,9 +92,7 @@ def read_credential_tables(document: dict[str, Any], path: Path, problems: list[
         values = _strings(table, label, ("api_key_env", "key_file"), problems)
         variable, file = values.get("api_key_env"), values.get("key_file")
         if variable is not None and not _ENV_NAME.fullmatch(variable):
-            problems.append(
-                f"{label} api_key_env: is not allowed; allowed: the name of an environment variable"
-            )
+            problems.append(f"{label} api_key_env: is not allowed; allowed: the name of an environment variable")
         elif variable is not None and file is not None:
             problems.append(f"{label}: has both api_key_env and key_file; give one of them")
         elif variable is not None or file is not None:
@@ -128,9 +126,7 @@ def read_env_file(path: Path | None) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _default_key(
-    tables: CredentialTables, environ: Mapping[str, str], home: str | None
-) -> ResolvedKey | None:
+def _default_key(tables: CredentialTables, environ: Mapping[str, str], home: str | None) -> ResolvedKey | None:
     api_key, token = environ.get(API_KEY_ENV), environ.get(TOKEN_ENV)
     if api_key and token:
         raise ConfigError(f"{API_KEY_ENV} and {TOKEN_ENV} are both set; unset one of them")
@@ -156,9 +152,7 @@ def _workspace_key(entry: _WorkspaceKey, workspace: str, environ: Mapping[str, s
         return f"{entry.label} key_file: {entry.file} does not exist."
 
 
-def find_credentials(
-    tables: CredentialTables, environ: Mapping[str, str], problems: list[str]
-) -> Credentials:
+def find_credentials(tables: CredentialTables, environ: Mapping[str, str], problems: list[str]) -> Credentials:
     """Find the default key and those of single workspaces.
 
     A key that is promised and absent is no error here: its workspace has a `MissingKey`, the others go on.
@@ -183,7 +177,5 @@ def find_credentials(
             missing[workspace] = key
         else:
             found[workspace] = key
-    absent = [
-        f"{path} does not exist." for path in (tables.env_file, tables.key_file) if path and not path.exists()
-    ]
+    absent = [f"{path} does not exist." for path in (tables.env_file, tables.key_file) if path and not path.exists()]
     return Credentials(default, found, missing, " ".join(absent))

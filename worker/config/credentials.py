@@ -126,9 +126,7 @@ class Credentials:
         if api_key is not None:
             default = make_key(api_key, "api_key", KeyKind.API_KEY, home)
         elif personal_access_token is not None:
-            default = make_key(
-                personal_access_token, "personal_access_token", KeyKind.PERSONAL_ACCESS_TOKEN, home
-            )
+            default = make_key(personal_access_token, "personal_access_token", KeyKind.PERSONAL_ACCESS_TOKEN, home)
         keys = {}
         for given, key in (workspace_keys or {}).items():
             workspace = parse_workspace_id(given, "workspace_keys")
@@ -209,9 +207,7 @@ def parse_workspace_id(value: str, origin: str) -> str:
     return canonical
 
 
-def make_key(
-    value: str | SecretStr, origin: str, kind: KeyKind | None, workspace_id: str | None
-) -> ResolvedKey:
+def make_key(value: str | SecretStr, origin: str, kind: KeyKind | None, workspace_id: str | None) -> ResolvedKey:
     """Check a key by its prefix, before anything is sent with it.
 
     Args:
@@ -264,9 +260,7 @@ def read_key_file(path: Path) -> str:
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"key_file {path} is not a file")
         if status.st_mode & 0o077:
-            raise ConfigError(
-                f"key_file {path} is open to other users of this machine; run: chmod 600 {path}"
-            )
+            raise ConfigError(f"key_file {path} is open to other users of this machine; run: chmod 600 {path}")
         content = os.read(descriptor, _KEY_FILE_LIMIT)
     finally:
         os.close(descriptor)

@@ -102,9 +102,7 @@ class Sending(_Section):
 
     concurrency: Annotated[int, _Number] = Field(default=256, ge=1, le=4096)
     """Upper bound on requests in flight; the throttle finds its own way below it."""
-    rate: Annotated[
-        Annotated[float, _Number, Field(gt=0)] | None, Leaf("a number of requests a second above 0")
-    ] = None
+    rate: Annotated[Annotated[float, _Number, Field(gt=0)] | None, Leaf("a number of requests a second above 0")] = None
     """Upper bound on requests a second."""
     timeout: Annotated[_Seconds, Leaf("0.1 to 600 seconds, or a duration such as 45s or 2m")] = Field(
         default=30.0, ge=0.1, le=600
@@ -112,8 +110,8 @@ class Sending(_Section):
     """Seconds for one whole attempt."""
     max_attempts: Annotated[int, _Number] = Field(default=5, ge=1, le=100)
     """Assign calls for one row; 429 and outages apart."""
-    outage_patience: Annotated[_Seconds, Leaf("0 to 604800 seconds, or a duration such as 90m or 2h30m")] = (
-        Field(default=1800.0, ge=0, le=604_800)
+    outage_patience: Annotated[_Seconds, Leaf("0 to 604800 seconds, or a duration such as 90m or 2h30m")] = Field(
+        default=1800.0, ge=0, le=604_800
     )
     """Seconds for which a service that is down is waited for before the run ends, resumable."""
     details: bool = True
@@ -163,8 +161,8 @@ class Input(_Section):
 class Output(_Section):
     """Where the record goes."""
 
-    ledger: Annotated[_SecretUrl | None, Leaf("a path or a database URL", is_path=True, is_secret=True)] = (
-        Field(default=None, repr=False)
+    ledger: Annotated[_SecretUrl | None, Leaf("a path or a database URL", is_path=True, is_secret=True)] = Field(
+        default=None, repr=False
     )
     """A URL, or a path of an SQLite file; None is `assign-ledger.db` beside the input."""
     results: Annotated[Path | None, Leaf("a path", is_path=True)] = None

@@ -112,9 +112,7 @@ class Settings(BaseSettings):
                 workspace_keys=workspace_keys,
             )
         elif workspace_id is not None:
-            problems.append(
-                "workspace_id: is given without a key; allowed: with api_key or personal_access_token"
-            )
+            problems.append("workspace_id: is given without a key; allowed: with api_key or personal_access_token")
         first = python_layer(cls, options, problems)
         path = None if config_file is None else Path(config_file)
         return _load(cls, first, path, environ or {}, credentials, problems)

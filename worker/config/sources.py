@@ -229,9 +229,7 @@ def _anchored(value: object, option: Option, folder: Path) -> object:
     return value
 
 
-def toml_layer(
-    settings: type[BaseSettings], document: Mapping[str, Any], path: Path, problems: list[str]
-) -> Layer:
+def toml_layer(settings: type[BaseSettings], document: Mapping[str, Any], path: Path, problems: list[str]) -> Layer:
     """A file's layer. Sections that are not the settings' own must have been taken out before."""
     table = options_of(settings)
     sections = list(settings.model_fields)

@@ -199,9 +199,7 @@ def parse_endpoint(value: object) -> str:
     if "?" in str(value) or "#" in str(value):
         raise ValueError("carries a query or a fragment")
     if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError(
-            "is plain http to a host that is not this machine, so the key could be read on the way"
-        )
+        raise ValueError("is plain http to a host that is not this machine, so the key could be read on the way")
     netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
         netloc += f":{port}"

@@ -151,9 +151,7 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
         within = (
             select(*_OPEN_COLUMNS, inputs.c.shard)
             .select_from(
-                _JOINED.join(
-                    shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard)
-                )
+                _JOINED.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
             )
             .where(
                 inputs.c.run_no == run_no,
@@ -172,9 +170,7 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
             .scalar_subquery()
         )
         connection.execute(
-            update(unsettled)
-            .where(unsettled.c.run_no == run_no, unsettled.c.row <= mark)
-            .values(maybe_applied=True)
+            update(unsettled).where(unsettled.c.run_no == run_no, unsettled.c.row <= mark).values(maybe_applied=True)
         )
     return Claim(
         run_no,
@@ -255,9 +251,7 @@ def doubt_open_rows(engine: Engine, run_no: int) -> int:
                 ["run_no", "row", "maybe_applied", "attempts"],
                 select(inputs.c.run_no, inputs.c.row, literal(True), literal(0))  # noqa: FBT003 - SQL's true
                 .select_from(
-                    inputs.outerjoin(
-                        results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
-                    )
+                    inputs.outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
                 )
                 .where(inputs.c.run_no == run_no, inputs.c.shard.is_not(None), results.c.row.is_(None)),
             )
@@ -295,9 +289,7 @@ class ShardWriter:
         )
         self._lower = Statement.build(update(shards).where(held).values(dispatched_through=higher), dialect)
         self._forget = Statement.build(
-            unsettled.delete().where(
-                unsettled.c.run_no == bindparam("of_run"), unsettled.c.row == bindparam("of_row")
-            ),
+            unsettled.delete().where(unsettled.c.run_no == bindparam("of_run"), unsettled.c.row == bindparam("of_row")),
             dialect,
         )
         self._note = Statement.build(
@@ -340,16 +332,13 @@ class ShardWriter:
         statement, marks = (self._lower, batch.lowered) if batch.lowered else (self._raise, batch.marks)
         for shard, through in (marks or {next(iter(self._epochs)): 0}).items():
             epoch = self._epochs[shard]
-            if (
-                statement.one(cursor, of_run=self._run_no, of_shard=shard, our_epoch=epoch, through=through)
-                != 1
-            ):
+            if statement.one(cursor, of_run=self._run_no, of_shard=shard, our_epoch=epoch, through=through) != 1:
                 raise FenceLostError(
                     f"another process has taken over shard {shard} of this run; this one has written nothing more"
                 )
 
     def _detail_values(self, result: Result) -> list[object]:
-        values = result._asdict()  # noqa: SLF001 - the named tuple's public way
+        values = result._asdict()
         values |= {"of_run": self._run_no, "of_row": result.row, "due": False}
         return self._details.ordered(values)
 

@@ -116,8 +116,9 @@ class GroupCommit:
             except AssignWorkerError as raised:
                 error = raised
             except Exception as raised:  # noqa: BLE001 - whatever a driver raises ends all writing, with its words
+                said = (str(raised).splitlines() or [repr(raised)])[0][:200]
                 error = LedgerWriteError(
-                    f"the ledger could not be written ({str(raised).splitlines()[0][:200] if str(raised) else raised!r}); "
+                    f"the ledger could not be written ({said}); "
                     "what it held before is intact. Make room or mend the disk, then run the same command again."
                 )
             self._loop.call_soon_threadsafe(self._written, batch, error)

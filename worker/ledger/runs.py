@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 RunState = Literal["staging", "open", "finished", "superseded"]
+
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -154,9 +158,7 @@ def get_run(engine: Engine, reference: str | int | None = None) -> Run:
         RunNotFoundError: there is none.
     """
     query = select(runs).where(runs.c.state != "staging").order_by(runs.c.run_no.desc()).limit(1)
-    if isinstance(reference, int) or (
-        reference is not None and reference.isdecimal() and len(reference) < 10
-    ):
+    if isinstance(reference, int) or (reference is not None and _NUMBER.fullmatch(reference)):
         query = query.where(runs.c.run_no == int(reference))
     elif reference is not None:
         query = query.where(runs.c.id == reference)

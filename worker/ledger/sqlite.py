@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import socket
-import sqlite3
 import stat
 import time
 from typing import TYPE_CHECKING, Final, Self
@@ -24,6 +23,7 @@ from worker.errors import LedgerError, LedgerHeldError
 from worker.ledger.tables import SCHEMA_VERSION, metadata
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -34,6 +34,7 @@ __all__ = ["FileLock", "holder", "open_sqlite"]
 APPLICATION_ID: Final = 0x41574B31
 """`AWK1`, in the file's header: tells a ledger from every other SQLite file."""
 
+_HEADER: Final = 100
 _MAGIC: Final = b"SQLite format 3\x00"
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
     {
@@ -75,7 +76,7 @@ def open_sqlite(path: Path, *, create: bool) -> Engine:
         raise
     except OSError as error:
         raise LedgerError(f"cannot open the ledger {path}: {error.strerror or error}") from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the driver says of a file that is no good
         raise LedgerError(
             f"the ledger {path} is damaged or cannot be written ({_root_message(error)}); it was left as it is. "
             "Restore it from a backup, or name another one with --ledger."
@@ -114,28 +115,22 @@ def _is_fresh(path: Path, *, create: bool) -> bool:
         raise LedgerError(f"there is no ledger at {path}; name it with --ledger") from None
     except OSError as error:
         if path.is_symlink():
-            raise LedgerError(
-                f"the ledger {path} is a symbolic link; name the file itself with --ledger"
-            ) from None
+            raise LedgerError(f"the ledger {path} is a symbolic link; name the file itself with --ledger") from None
         raise LedgerError(f"cannot open the ledger {path}: {error.strerror}") from None
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise LedgerError(f"the ledger {path} is not a plain file")
-        header = os.pread(descriptor, 100, 0)
+        header = os.pread(descriptor, _HEADER, 0)
     finally:
         os.close(descriptor)
     if not header:
         return True
-    if not header.startswith(_MAGIC) or len(header) < 100:
-        raise LedgerError(
-            f"{path} is not a ledger of assign-worker; it was left as it is. Name another --ledger."
-        )
+    if not header.startswith(_MAGIC) or len(header) < _HEADER:
+        raise LedgerError(f"{path} is not a ledger of assign-worker; it was left as it is. Name another --ledger.")
     application_id = int.from_bytes(header[68:72], "big")
     version = int.from_bytes(header[60:64], "big")
     if application_id != APPLICATION_ID:
-        raise LedgerError(
-            f"{path} is the database of another program; it was left as it is. Name another --ledger."
-        )
+        raise LedgerError(f"{path} is the database of another program; it was left as it is. Name another --ledger.")
     if version > SCHEMA_VERSION:
         raise LedgerError(
             f"the ledger {path} was written by a newer assign-worker (version {version}, this one knows "
@@ -179,6 +174,7 @@ def sync_folder(folder: Path) -> None:
 def _engine(path: Path) -> Engine:
     engine = create_engine(
         f"sqlite:///{path.absolute()}",
+        hide_parameters=True,  # errors must not carry rows
         connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
 
@@ -204,9 +200,7 @@ def _engine(path: Path) -> Engine:
 def holder() -> str:
     """This process, as JSON for people: host, process id, and when it started."""
     process = psutil.Process()
-    return json.dumps(
-        {"host": socket.gethostname(), "pid": process.pid, "started_at": round(process.create_time(), 2)}
-    )
+    return json.dumps({"host": socket.gethostname(), "pid": process.pid, "started_at": round(process.create_time(), 2)})
 
 
 class FileLock:

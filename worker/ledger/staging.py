@@ -104,9 +104,7 @@ def stage(
     return True
 
 
-def finish_staging(
-    engine: Engine, run: Run, *, sha256: str, now: float, workspace_id: str | None = None
-) -> Run:
+def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspace_id: str | None = None) -> Run:
     """Open the staged run for sending, with what earlier runs say about its rows.
 
     Args:
@@ -120,9 +118,7 @@ def finish_staging(
     with engine.begin() as connection:
         _carry_over(connection, run, now=now)
         _doubt(connection, run)
-        total = (
-            select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
-        )
+        total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
         connection.execute(
             update(runs)
             .where(runs.c.run_no == run.run_no)
@@ -137,7 +133,7 @@ def finish_staging(
     return get_run(engine, run.run_no)
 
 
-def _write_inputs(  # noqa: PLR0913 - one loop, its counters and its way out
+def _write_inputs(  # noqa: C901, PLR0913 - one loop, its counters and its way out
     engine: Engine,
     run_no: int,
     rows: Iterable[InputRow],
@@ -189,7 +185,6 @@ def _write_inputs(  # noqa: PLR0913 - one loop, its counters and its way out
                     return False
                 write_group()
                 groups += 1
-        groups = groups if staged else groups
         if staged:
             write_group()
         connection.commit()
@@ -204,7 +199,7 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
     person = func.coalesce(inputs.c.acs_user_id, literal("identity ") + inputs.c.user_identity_id)
     disputed = or_(
         func.min(person) != func.max(person),
-        func.coalesce(func.min(inputs.c.workspace_id) != func.max(inputs.c.workspace_id), False),  # noqa: FBT003 - SQL's
+        func.coalesce(func.min(inputs.c.workspace_id) != func.max(inputs.c.workspace_id), False),
     )
     _repeated.drop(connection, checkfirst=True)
     _repeated.create(connection)
@@ -241,9 +236,7 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
                         + others
                         + " more want this credential for different people; none of them was sent: keep one row",
                     ),
-                    else_=literal("row ")
-                    + first
-                    + " asks for the same; that one goes, this one needs nothing",
+                    else_=literal("row ") + first + " asks for the same; that one goes, this one needs nothing",
                 ),
                 *_sentinel(now),
             ).where(
@@ -303,9 +296,7 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
         )
     )
     if connection.execute(
-        select(
-            exists().where(runs.c.run_no.not_in([run.run_no, before.run_no]), runs.c.started_at.is_not(None))
-        )
+        select(exists().where(runs.c.run_no.not_in([run.run_no, before.run_no]), runs.c.started_at.is_not(None)))
     ).scalar():
         settled = settled.where(~written_since)
     known = settled.subquery()
@@ -324,8 +315,7 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
                 and_(
                     known.c.acs_credential_id == inputs.c.acs_credential_id,
                     func.coalesce(known.c.acs_user_id, "") == func.coalesce(inputs.c.acs_user_id, ""),
-                    func.coalesce(known.c.user_identity_id, "")
-                    == func.coalesce(inputs.c.user_identity_id, ""),
+                    func.coalesce(known.c.user_identity_id, "") == func.coalesce(inputs.c.user_identity_id, ""),
                     func.coalesce(known.c.workspace_id, "") == func.coalesce(inputs.c.workspace_id, ""),
                 ),
             )
@@ -351,7 +341,7 @@ def _doubt(connection: Connection, run: Run) -> None:
             runs.c.endpoint == run.endpoint,
             inputs.c.row <= shards.c.dispatched_through,
             results.c.row.is_(None),
-            func.coalesce(unsettled.c.maybe_applied, True),  # noqa: FBT003 - SQL's
+            func.coalesce(unsettled.c.maybe_applied, True),
         )
     )
     in_doubt = (

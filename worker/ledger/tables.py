@@ -70,9 +70,7 @@ shards = Table(
     Column("epoch", Integer, nullable=False, default=0, comment="the fence: a claim adds one"),
     Column("holder", Text, comment="JSON: host, pid and process start of the claim"),
     Column("lease_until", Float, comment="by the database server's clock; null on SQLite"),
-    Column(
-        "dispatched_through", Integer, nullable=False, default=0, comment="no row beyond it was ever sent"
-    ),
+    Column("dispatched_through", Integer, nullable=False, default=0, comment="no row beyond it was ever sent"),
 )
 
 inputs = Table(
