@@ -1,0 +1,93 @@
+"""How a command ends when it does not end well: one message on stderr, one exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from signal import SIGINT, SIGPIPE
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from worker.errors import AssignWorkerError
+from worker.logs import escape_controls, get_logger, mask_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Invocation", "ends_quietly", "silence_stdout"]
+
+INTERNAL_ERROR: Final = 70
+
+
+@dataclass
+class Invocation:
+    """What is known of the command under way, for the message that may end it."""
+
+    subject: str = "this command"
+    secrets: tuple[str, ...] = ()
+    """Values that no message may show."""
+    shows_tracebacks: bool = False
+
+
+@contextlib.contextmanager
+def ends_quietly(invocation: Invocation) -> Iterator[None]:
+    """Turn whatever leaves the block into a message and an exit code (DESIGN 3)."""
+    try:
+        yield
+    except click.UsageError as error:
+        # The message may repeat an argument, and a key may be among them.
+        message = mask_secrets(error.format_message(), invocation.secrets)
+        raise click.UsageError(message, error.ctx) from None
+    except (click.ClickException, click.exceptions.Exit):
+        raise
+    except (KeyboardInterrupt, click.Abort):
+        raise click.exceptions.Exit(128 + SIGINT) from None
+    except BrokenPipeError:
+        silence_stdout()
+        raise click.exceptions.Exit(128 + SIGPIPE) from None
+    except Exception as raised:  # noqa: BLE001 - the last place where anything can be said about it
+        raise click.exceptions.Exit(_report(raised, invocation)) from None
+
+
+def silence_stdout() -> None:
+    """Write no more to a stdout whose reader has gone, not even what is still buffered."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)
+
+
+def _report(raised: Exception, invocation: Invocation) -> int:
+    error = _innermost(raised)
+    if isinstance(error, AssignWorkerError):
+        _say(str(error), invocation)
+        return error.exit_code
+    _say(_describe(error, invocation), invocation)
+    if invocation.shows_tracebacks:
+        get_logger().error("internal error", exc_info=raised)
+    return INTERNAL_ERROR
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error inside the groups that tasks wrap around it; one of ours before others."""
+    while isinstance(error, BaseExceptionGroup):
+        ours = [item for item in error.exceptions if isinstance(item, AssignWorkerError)]
+        error = (ours or error.exceptions)[0]
+    return error
+
+
+def _describe(error: BaseException, invocation: Invocation) -> str:
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    kind = type(error).__name__
+    reason = f"{kind}: {error}" if str(error) else kind
+    advice = "" if invocation.shows_tracebacks else "; run it again with --log-level debug for the traceback"
+    return f"internal error in {invocation.subject}: {reason}{notes}. What was recorded is safe{advice}"
+
+
+def _say(message: str, invocation: Invocation) -> None:
+    lines = mask_secrets(message, invocation.secrets).split("\n")
+    with contextlib.suppress(OSError):
+        click.echo("assign-worker: error: " + "\n".join(map(escape_controls, lines)), err=True)

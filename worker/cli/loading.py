@@ -1,0 +1,68 @@
+"""Loads the settings of a command, sets up its logs, and notes what messages may not show."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
+
+import click
+
+from worker.cli.failures import Invocation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.config import Settings
+    from worker.ledger import Ledger
+
+__all__ = ["load", "open_ledger", "start_logs"]
+
+DEFAULT_LEDGER: Final = "assign-ledger.db"
+
+
+def load(flags: Mapping[str, object], config_file: str | None, *, keys: bool) -> Settings:
+    """The settings of the command under way.
+
+    Args:
+        flags: as click gives them; None and an empty tuple mean that a flag was not given.
+        config_file: `--config`.
+        keys: whether keys are looked for.
+
+    Raises:
+        ConfigError: something cannot be used; all of it is named.
+    """
+    from worker.config import load_settings  # noqa: PLC0415 - slow to import
+
+    settings = load_settings(
+        {name: None if value == () else value for name, value in flags.items()},
+        config_file=None if config_file is None else Path(config_file),
+        environ=os.environ,
+        keys=keys,
+    )
+    invocation = click.get_current_context().ensure_object(Invocation)
+    invocation.secrets = settings.secret_values()
+    return settings
+
+
+def start_logs(settings: Settings, *, stream: TextIO | None = None, secrets: tuple[str, ...] = ()) -> None:
+    """Set up the logs as the settings say; `stream` in place of stderr, `secrets` beside the settings' own."""
+    from worker.logs import configure_logging  # noqa: PLC0415 - not needed by a command that fails before it
+
+    said = settings.logging
+    level = said.log_level
+    if said.quiet and level in {"debug", "info"}:
+        level = "warning"
+    configure_logging(said.log_format, level, stream=stream, secrets=(*settings.secret_values(), *secrets))
+    click.get_current_context().ensure_object(Invocation).shows_tracebacks = level == "debug"
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """Open the ledger for reading: the one that the settings name, or the one in the current folder.
+
+    Raises:
+        LedgerError: it is not there, or is no ledger.
+    """
+    from worker.ledger import Ledger  # noqa: PLC0415 - slow to import
+
+    return Ledger(settings.output.ledger or DEFAULT_LEDGER, exclusive=False)
