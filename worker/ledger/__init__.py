@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from worker.errors import LedgerError
-from worker.ledger.sqlite import FileLock, holder, open_sqlite
+from worker.ledger.sqlite import FileLock, check_place, holder, open_sqlite
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -35,6 +35,7 @@ class Ledger:
 
     def __init__(self, url: str, *, exclusive: bool) -> None:
         self.path = _sqlite_path(url)
+        check_place(self.path)
         self._lock = FileLock(self.path) if exclusive else None
         if self._lock is not None:
             self._lock.acquire()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["FileLock", "holder", "open_sqlite"]
+__all__ = ["FileLock", "check_place", "holder", "open_sqlite", "sync_folder"]
 
 APPLICATION_ID: Final = 0x41574B31
 """`AWK1`, in the file's header: tells a ledger from every other SQLite file."""
@@ -64,7 +64,6 @@ def open_sqlite(path: Path, *, create: bool) -> Engine:
         LedgerError: the file is missing (without `create`), is no ledger, is damaged, is of a newer version, is
             a symbolic link, or lies on a network file system. It is left as it was.
     """
-    _refuse_network(path)
     try:
         fresh = _is_fresh(path, create=create)
         engine = _engine(path)
@@ -89,7 +88,12 @@ def _root_message(error: Exception) -> str:
     return str(origin or error).splitlines()[0][:200]
 
 
-def _refuse_network(path: Path) -> None:
+def check_place(path: Path) -> None:
+    """Refuse a folder that is not there, and a file system whose locks cannot be trusted.
+
+    Raises:
+        LedgerError: the ledger cannot lie there.
+    """
     parent = path.absolute().parent
     if not parent.is_dir():
         raise LedgerError(f"cannot put the ledger at {path}: the folder {parent} does not exist")

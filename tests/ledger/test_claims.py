@@ -1,0 +1,162 @@
+"""The write-ahead mark, the fence, and what a resumed run knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from tests.ledger.filling import NOW, claimed, result, row, settle, spec, staged, uuid
+from worker.errors import FenceLostError, RunNotFoundError
+from worker.ledger.claims import Batch, doubt_open_rows, fetch_details_due, fetch_fresh, has_open_rows
+from worker.ledger.runs import create_run, discard_staging, find_alike, get_run, list_runs, note_stop
+from worker.ledger.staging import stage
+from worker.ledger.tables import inputs, results, shards
+from worker.models import Outcome
+
+if TYPE_CHECKING:
+    from worker.ledger import Ledger
+
+
+def carried(ledger: Ledger, run_no: int) -> list[tuple[int, bool, int]]:
+    """What a new claim finds open within the mark."""
+    claim, writer = claimed(ledger.engine, get_run(ledger.engine, run_no))
+    writer.close()
+    return [(each.job.row, each.maybe_applied, each.attempts) for each in claim.shards[0].carried]
+
+
+def test_after_a_crash_rows_within_the_mark_are_in_doubt(ledger: Ledger) -> None:
+    """No result and within the mark: in doubt; beyond it: never sent."""
+    run = staged(ledger.engine, [row(number) for number in range(1, 11)])
+    settle(ledger.engine, run, result(1), result(3), through=5)
+    assert carried(ledger, run.run_no) == [(2, True, 0), (4, True, 0), (5, True, 0)]
+    fresh = fetch_fresh(ledger.engine, run.run_no, 0, after_row=5, limit=100)
+    assert [(each.job.row, each.maybe_applied) for each in fresh] == [(number, False) for number in range(6, 11)]
+
+
+def test_an_orderly_stop_gives_rows_back(ledger: Ledger) -> None:
+    """Lowered marks and notes tell what was never sent and what may have been applied."""
+    run = staged(ledger.engine, [row(number) for number in range(1, 11)])
+    _, writer = claimed(ledger.engine, run)
+    writer.write(Batch(marks={0: 9}))
+    writer.write(Batch(results=[result(1)], lowered={0: 4}, notes=[(2, False, 1), (3, True, 2)]))
+    writer.close()
+    assert carried(ledger, run.run_no) == [(2, False, 1), (3, True, 2), (4, True, 0)]
+    # A crash right after that claim: nobody knows any more that row 2 was not executed.
+    assert carried(ledger, run.run_no) == [(2, True, 1), (3, True, 2), (4, True, 0)]
+
+
+def test_a_mark_never_falls_but_on_an_orderly_stop(ledger: Ledger) -> None:
+    """A late, lower mark does not hide what was sent."""
+    run = staged(ledger.engine, [row(number) for number in range(1, 11)])
+    _, writer = claimed(ledger.engine, run)
+    writer.write(Batch(marks={0: 8}))
+    writer.write(Batch(marks={0: 3}))
+    writer.close()
+    assert len(carried(ledger, run.run_no)) == 8
+
+
+def test_an_older_holder_writes_nothing_more(ledger: Ledger) -> None:
+    """The fence: a claim raises the epoch, and the old one's whole batch is refused."""
+    run = staged(ledger.engine, [row(1), row(2)])
+    _, old = claimed(ledger.engine, run)
+    _, new = claimed(ledger.engine, run)
+    with pytest.raises(FenceLostError):
+        old.write(Batch(results=[result(1)], marks={0: 2}))
+    with pytest.raises(FenceLostError):
+        old.write(Batch(results=[result(1)]))
+    new.write(Batch(results=[result(2)], marks={0: 2}))
+    old.close()
+    new.close()
+    with ledger.engine.connect() as connection:
+        assert connection.execute(select(results.c.row)).scalars().all() == [2]
+
+
+def test_a_second_final_result_is_impossible(ledger: Ledger) -> None:
+    """The primary key forbids it, and the batch that tried is rolled back whole."""
+    run = staged(ledger.engine, [row(1), row(2)])
+    _, writer = claimed(ledger.engine, run)
+    writer.write(Batch(results=[result(1)], marks={0: 2}))
+    with pytest.raises(Exception, match="UNIQUE") as raised:
+        writer.write(Batch(results=[result(2), result(1, Outcome.FAILED)]))
+    assert not isinstance(raised.value, IntegrityError), "the quick path speaks to the driver itself"
+    writer.write(Batch(results=[result(2)]))
+    writer.close()
+    assert not has_open_rows(ledger.engine, run.run_no)
+
+
+def test_details_come_later_and_change_no_outcome(ledger: Ledger) -> None:
+    """A void reply's outcome stands; only the detail columns are filled."""
+    run = staged(ledger.engine, [row(1), row(2)])
+    _, writer = claimed(ledger.engine, run)
+    writer.write(Batch(results=[result(1, details_due=True), result(2)], marks={0: 2}))
+    assert [job.row for job in fetch_details_due(ledger.engine, run.run_no, 0, after_row=0, limit=10)] == [1]
+    assert has_open_rows(ledger.engine, run.run_no)
+    writer.write(Batch(details=[result(1, Outcome.FAILED, display_name="Card 7", is_issued=True)]))
+    writer.close()
+    with ledger.engine.connect() as connection:
+        found = connection.execute(
+            select(results.c.outcome, results.c.display_name, results.c.is_issued, results.c.details_due).where(
+                results.c.row == 1
+            )
+        ).one()
+    assert tuple(found) == ("assigned", "Card 7", True, False)
+    assert not has_open_rows(ledger.engine, run.run_no)
+
+
+def test_recover_has_every_open_row_read_back(ledger: Ledger) -> None:
+    """A ledger restored from a backup has an old mark, so none of it is believed."""
+    run = staged(ledger.engine, [row(number) for number in range(1, 6)])
+    settle(ledger.engine, run, result(1), through=2)
+    assert doubt_open_rows(ledger.engine, run.run_no) == 4
+    fresh = fetch_fresh(ledger.engine, run.run_no, 0, after_row=2, limit=10)
+    assert [(each.job.row, each.maybe_applied) for each in fresh] == [(3, True), (4, True), (5, True)]
+
+
+def test_resume_needs_the_same_input_read_the_same_way(ledger: Ledger) -> None:
+    """SHA-256, parse options, mode and endpoint: any other makes a run of its own."""
+    run = staged(ledger.engine, [row(1)], sha256="a")
+    find = find_alike(ledger.engine, spec(), "a", states=("open",))
+    assert find is not None
+    assert find.id == run.id
+    assert find_alike(ledger.engine, spec(), "b", states=("open",)) is None
+    for changed in ({"parse_options": '{"x": 1}'}, {"mode": "plain:refuse"}, {"endpoint": "https://else"}):
+        assert find_alike(ledger.engine, spec(**changed), "a", states=("open",)) is None
+    assert find_alike(ledger.engine, spec(), "a", states=("finished",)) is None
+
+
+def test_a_finished_run_is_found_as_such_and_listed(ledger: Ledger) -> None:
+    """Runs are found by id, by number, and as the latest."""
+    run = staged(ledger.engine, [row(1)])
+    settle(ledger.engine, run, result(1), through=1)
+    ended = note_stop(ledger.engine, run.run_no, finished=True, cause=None, message=None, seconds=1.5, now=NOW + 9)
+    assert (ended.state, ended.sending_seconds, ended.stopped_at) == ("finished", 1.5, NOW + 9)
+    assert get_run(ledger.engine).id == get_run(ledger.engine, run.id).id == get_run(ledger.engine, "1").id
+    assert [each.id for each in list_runs(ledger.engine)] == [run.id]
+    with pytest.raises(RunNotFoundError, match="no run 'nope'"):
+        get_run(ledger.engine, "nope")
+
+
+def test_a_killed_staging_is_swept_away(ledger: Ledger) -> None:
+    """Nothing of it was sent; nothing of it stays."""
+    run = create_run(ledger.engine, spec(), now=NOW)
+    stage(ledger.engine, run, [row(1), row(2, reason="bad")], now=NOW)
+    discard_staging(ledger.engine)
+    with ledger.engine.connect() as connection:
+        assert connection.execute(select(inputs.c.row)).all() == []
+        assert connection.execute(select(results.c.row)).all() == []
+        assert connection.execute(select(shards.c.shard)).all() == []
+
+
+def test_marks_of_shards_are_their_own(ledger: Ledger) -> None:
+    """Two workspaces interleaved: each claim finds its own open rows."""
+    run = staged(ledger.engine, [row(number, workspace=number % 2 + 1) for number in range(1, 9)])
+    claim, writer = claimed(ledger.engine, run)
+    writer.write(Batch(results=[result(1)], marks={0: 3, 1: 6}))
+    writer.close()
+    again, writer = claimed(ledger.engine, run)
+    writer.close()
+    assert [shard.workspace_id for shard in claim.shards] == [uuid(2), uuid(1)]
+    assert [[each.job.row for each in shard.carried] for shard in again.shards] == [[3], [2, 4, 6]]

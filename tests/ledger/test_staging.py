@@ -1,0 +1,167 @@
+"""Every input row is staged once; what can never be sent has its result before the first send."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+
+from tests.ledger.filling import NOW, result, row, settle, staged, uuid
+from worker.ledger.claims import fetch_fresh
+from worker.ledger.runs import get_run
+from worker.ledger.staging import reject_other_workspaces
+from worker.ledger.tables import results, runs, shards, unsettled
+from worker.models import Outcome
+
+if TYPE_CHECKING:
+    from worker.ledger import Ledger
+    from worker.ledger.runs import Run
+
+
+def decided(ledger: Ledger, run: Run) -> dict[int, tuple[str, str]]:
+    """Row -> (outcome, detail) of what has a result."""
+    with ledger.engine.connect() as connection:
+        found = connection.execute(
+            select(results.c.row, results.c.outcome, results.c.detail).where(results.c.run_no == run.run_no)
+        )
+        return {number: (outcome, detail) for number, outcome, detail in found}
+
+
+def open_rows(ledger: Ledger, run: Run) -> list[int]:
+    """Rows that are still to be sent."""
+    return [each.job.row for each in fetch_fresh(ledger.engine, run.run_no, 0, after_row=0, limit=100)]
+
+
+def test_rejected_rows_are_invalid_with_their_reason(ledger: Ledger) -> None:
+    """A row that is no job has its result at once, and the rest is left to send."""
+    run = staged(ledger.engine, [row(1), row(2, reason="column acs_user_id: empty"), row(3)])
+    assert decided(ledger, run) == {2: ("invalid", "column acs_user_id: empty")}
+    assert open_rows(ledger, run) == [1, 3]
+    assert run.rows == 3
+
+
+def test_the_same_pair_again_is_a_duplicate_of_the_first(ledger: Ledger) -> None:
+    """The first row goes; the others name it."""
+    run = staged(ledger.engine, [row(1, credential=9), row(2), row(3, credential=9), row(4, credential=9)])
+    found = decided(ledger, run)
+    assert {number: outcome for number, (outcome, _) in found.items()} == {3: "duplicate", 4: "duplicate"}
+    assert found[3][1].startswith("row 1 ")
+    assert open_rows(ledger, run) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "rival",
+    [
+        row(3, credential=9, person=501),
+        row(3, credential=9, person=500, identity=True),
+    ],
+)
+def test_one_credential_for_two_people_is_a_conflict_for_all(ledger: Ledger, rival: object) -> None:
+    """None of them is sent, an acs_user_id against an identity neither."""
+    run = staged(ledger.engine, [row(1, credential=9), row(2), rival, row(4, credential=9)])  # type: ignore[list-item] # a parameter
+    assert {number: outcome for number, (outcome, _) in decided(ledger, run).items()} == dict.fromkeys(
+        (1, 3, 4), "conflict"
+    )
+    assert open_rows(ledger, run) == [2]
+
+
+def test_one_credential_in_two_workspaces_is_a_conflict(ledger: Ledger) -> None:
+    """A credential lives in one workspace; which of the two rows is wrong cannot be known."""
+    run = staged(ledger.engine, [row(1, credential=9, workspace=1), row(2, credential=9, workspace=2)])
+    assert {outcome for outcome, _ in decided(ledger, run).values()} == {"conflict"}
+
+
+def test_each_workspace_is_a_shard(ledger: Ledger) -> None:
+    """Lanes keep their own marks."""
+    run = staged(ledger.engine, [row(1, workspace=1), row(2, workspace=2), row(3, workspace=1), row(4)])
+    with ledger.engine.connect() as connection:
+        found = connection.execute(
+            select(shards.c.shard, shards.c.workspace_id, shards.c.rows).where(shards.c.run_no == run.run_no)
+        ).all()
+    assert [tuple(each) for each in found] == [(0, uuid(1), 2), (1, uuid(2), 1), (2, None, 1)]
+
+
+def test_rows_of_another_workspace_than_the_key_are_invalid(ledger: Ledger) -> None:
+    """Found before anything is sent; rows that name none go."""
+    run = staged(ledger.engine, [row(1, workspace=7), row(2), row(3, workspace=8)])
+    assert reject_other_workspaces(ledger.engine, run, uuid(7), now=NOW) == 1
+    found = decided(ledger, run)
+    assert found[3][0] == "invalid"
+    assert uuid(8) in found[3][1]
+
+
+def test_an_interrupted_staging_says_so(ledger: Ledger) -> None:
+    """`keep_going` is asked between groups."""
+    from tests.ledger.filling import spec  # noqa: PLC0415 - only here
+    from worker.ledger.runs import create_run  # noqa: PLC0415 - only here
+    from worker.ledger.staging import stage  # noqa: PLC0415 - only here
+
+    run = create_run(ledger.engine, spec(), now=NOW)
+    assert not stage(ledger.engine, run, (row(number) for number in range(1, 5000)), now=NOW, keep_going=lambda: False)
+
+
+def test_a_changed_file_carries_settled_rows_over_by_content(ledger: Ledger) -> None:
+    """Assigned rows of the unfinished run of the same name are not sent again, whatever their row number."""
+    before = staged(ledger.engine, [row(1), row(2), row(3), row(4)], sha256="a")
+    settle(ledger.engine, before, result(1), result(2, Outcome.FAILED), through=3)
+    run = staged(
+        ledger.engine, [row(1, credential=77), row(2, credential=1), row(3, credential=2)], sha256="b", now=NOW + 60
+    )
+    found = decided(ledger, run)
+    assert list(found) == [2]
+    assert found[2][0] == "unchanged"
+    assert before.id in found[2][1]
+    assert get_run(ledger.engine, before.run_no).state == "superseded"
+
+
+def test_rows_that_the_superseded_run_left_in_doubt_are_read_back_first(ledger: Ledger) -> None:
+    """Within its mark and without a result: whoever sends that credential next asks first."""
+    before = staged(ledger.engine, [row(1), row(2), row(3), row(4)], sha256="a")
+    settle(ledger.engine, before, result(1), through=3)
+    run = staged(ledger.engine, [row(number) for number in range(1, 6)], sha256="b", now=NOW + 60)
+    maybe = [
+        (each.job.row, each.maybe_applied) for each in fetch_fresh(ledger.engine, run.run_no, 0, after_row=0, limit=9)
+    ]
+    assert maybe == [(2, True), (3, True), (4, False), (5, False)]
+
+
+def test_nothing_is_carried_over_after_a_day(ledger: Ledger) -> None:
+    """What was so yesterday need not be so now."""
+    before = staged(ledger.engine, [row(1), row(2)], sha256="a")
+    settle(ledger.engine, before, result(1), through=1)
+    run = staged(ledger.engine, [row(1), row(3)], sha256="b", now=NOW + 25 * 3600)
+    assert decided(ledger, run) == {}
+
+
+def test_nothing_is_carried_over_from_another_workspace(ledger: Ledger) -> None:
+    """The same file with the key of another building starts anew."""
+    before = staged(ledger.engine, [row(1), row(2)], sha256="a", workspace_id=uuid(1))
+    settle(ledger.engine, before, result(1), through=1)
+    run = staged(ledger.engine, [row(1), row(3)], sha256="b", workspace_id=uuid(2))
+    assert decided(ledger, run) == {}
+    assert get_run(ledger.engine, before.run_no).state == "open"
+
+
+def test_a_later_write_to_the_credential_stops_the_carrying_over(ledger: Ledger) -> None:
+    """Another file gave the credential to somebody else since."""
+    before = staged(ledger.engine, [row(1), row(2), row(3)], sha256="a", name="tenants.csv")
+    settle(ledger.engine, before, result(1), result(2), through=2)
+    other = staged(ledger.engine, [row(1, credential=1, person=900)], sha256="x", name="other.csv")
+    settle(ledger.engine, other, result(1, finished_at=NOW + 5), through=1, now=NOW + 5)
+    run = staged(ledger.engine, [row(1), row(2), row(4)], sha256="b", name="tenants.csv", now=NOW + 60)
+    assert set(decided(ledger, run)) == {2}
+
+
+def test_an_earlier_in_doubt_result_is_read_back_first(ledger: Ledger) -> None:
+    """The ledger's last word on a credential counts across runs and names."""
+    before = staged(ledger.engine, [row(1), row(2)], sha256="a", name="one.csv")
+    settle(ledger.engine, before, result(1, Outcome.IN_DOUBT), result(2), through=2)
+    run = staged(ledger.engine, [row(1), row(2)], sha256="b", name="two.csv")
+    with ledger.engine.connect() as connection:
+        doubted = connection.execute(
+            select(unsettled.c.row, unsettled.c.maybe_applied).where(unsettled.c.run_no == run.run_no)
+        ).all()
+        states = connection.execute(select(runs.c.state)).scalars().all()
+    assert [tuple(each) for each in doubted] == [(1, True)]
+    assert states == ["open", "open"]
