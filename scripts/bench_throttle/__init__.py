@@ -1,0 +1,1 @@
+"""Runs the throttle, and the schemes it has to beat, against limits on a virtual clock."""

@@ -1,0 +1,66 @@
+"""Tells a limit of what is in flight from a limit of the rate, and keeps below it."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["Crowd"]
+
+MEMORY = 64
+"""Accepted requests whose crowd is remembered."""
+GAIN = 0.25
+SUSPECT = 0.15
+"""If rejected requests met a larger crowd than all but this share of the accepted ones did, the crowd is it."""
+NEAR = 0.7
+"""A 429 well below the cap has another reason."""
+PROBE_SHARE = 0.03
+"""By so much of it, but at least one, the cap is raised per round trip once its hold is over."""
+HEADROOM = 1.3
+"""The rate stays so much above what the cap allows, so that the cap alone counts."""
+
+
+class Crowd:
+    """How many were in flight when requests were accepted and rejected, and the cap that follows."""
+
+    __slots__ = ("_accepted", "_at", "_share", "cap", "full")
+
+    def __init__(self) -> None:
+        self.cap = math.inf
+        """At most so many in flight; infinite while the limit is held to be one of the rate."""
+        self.full = False
+        """Whether the cap has held anything back in this round."""
+        self._accepted = [0] * MEMORY
+        self._at = 0
+        self._share = 0.5
+
+    def accepted(self, crowd: int) -> None:
+        """A request was accepted that met `crowd` in flight, itself included."""
+        self._at = (self._at + 1) % MEMORY
+        self._accepted[self._at] = crowd
+
+    def rejected(self, crowd: int) -> None:
+        """A request was rejected at a level that had been accepted before."""
+        if self.cap == math.inf:
+            as_large = sum(other >= crowd for other in self._accepted) / MEMORY
+            self._share += GAIN * (as_large - self._share)
+
+    def blamed(self, crowd: int) -> bool:
+        """Whether this 429 is the crowd's doing; if so, the cap is set below it."""
+        if self.cap == math.inf:
+            guilty = self._share < SUSPECT and crowd > 1
+        else:
+            guilty = crowd >= NEAR * self.cap
+        if guilty:
+            self.cap = max(crowd - 1.0, 1.0)
+        elif self.cap != math.inf:
+            self.cap = math.inf
+            self._share = 0.5
+        return guilty
+
+    def rate(self, level: float, round_trip: float) -> float:
+        """The level that leaves it to the cap."""
+        return max(level, HEADROOM * self.cap / max(round_trip, 1e-3))
+
+    def probe(self) -> None:
+        """A round trip with a full cap went well after its hold: try one more."""
+        self.cap += max(1.0, PROBE_SHARE * self.cap)

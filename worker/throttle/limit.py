@@ -1,0 +1,295 @@
+"""A limit that was met: where it is held to be, and when the next request may go."""
+
+from __future__ import annotations
+
+import math
+
+from worker.throttle import pace
+from worker.throttle.crowd import Crowd
+from worker.throttle.quota import CLOSED_LEAST, CLOSED_STILL, LEAST_ACCEPTED, Quota, probe_gap
+
+__all__ = ["Limit"]
+
+FIRST_CUT = 0.6
+"""Of the rate delivered until the first 429."""
+LEAST_LEVEL = 0.01
+"""Requests/s: even a limit of some a minute is left room to be found again."""
+MOVED_DOWN = 0.75
+MOVED_UP = 1.5
+"""A new level beyond these parts of the old one means that the limit itself moved."""
+CATCH_UP = 0.003
+"""Seconds of pace that may be made up for: timers are late, limiters see a burst of that as jitter."""
+SILENCE = 1.0
+"""Seconds without a word after losses which are an outage, and no measure of the limit."""
+
+
+class Limit:
+    """The state from the first 429 on."""
+
+    def __init__(self, now: float, delivered: float, accepted: int, started_at: float) -> None:
+        self.level = max(FIRST_CUT * delivered, LEAST_LEVEL)
+        """The rate that is held (requests/s)."""
+        self.quota: Quota | None = None
+        """Set while the limit is one of long windows."""
+        self.crowd = Crowd()
+        self.round_trip = 0.0
+        self._slot = now
+        self._flying: dict[float, int] = {}
+        # The pace.
+        self._searching = True
+        self._trusted = False
+        self._hold = 0.0
+        self._hold_end = now
+        self._ceiling = math.inf
+        # The present event: its cut, and what came of requests sent after it.
+        self._event_sent = now
+        self._cut_at = now
+        self._echo_until = -math.inf
+        self._ok = 0
+        self._no = 0
+        # What was accepted since the last event.
+        self._measured_from = now
+        self._gate_end = now
+        self._gate = 0.0
+        self._accepted = 0
+        # From one opening of the limit to the next; an event begins a new cycle, but is kept until an opening.
+        self._cycle_start = now
+        self._cycle_accepted = 0
+        self._before_start = started_at
+        self._before_accepted = accepted
+        # Closed: nothing is accepted.
+        self._closed = False
+        self._closed_from = now
+        self._last_probe = -math.inf
+        self._losing = False
+        self._heard_at = now
+
+    # -- asked --------------------------------------------------------------------------------------------
+
+    def wait(self, in_flight: int) -> float:
+        """0.0 or `math.inf`, where neither gate nor pace holds the lane."""
+        if self._closed:
+            return math.inf if in_flight > 0 and self._last_probe >= self._cut_at else 0.0
+        if self.quota is not None:
+            return 0.0 if self.quota.allows(in_flight) else math.inf
+        if in_flight < self.crowd.cap:
+            return 0.0
+        self.crowd.full = True
+        return math.inf
+
+    def sent(self, now: float, in_flight: int) -> float:
+        """A request is being sent, the `in_flight`th; returns when the next one may be."""
+        self._flying[now] = in_flight
+        if self._closed:
+            self._last_probe = now
+            return now
+        if self.quota is not None:
+            self.quota.spend()
+            if self.quota.outgrown:
+                self._leave_quota(now)
+            return now
+        self._slot = max(self._slot, now - CATCH_UP) + 1.0 / self._rate_at(now)
+        return self._slot
+
+    def _rate_at(self, now: float) -> float:
+        level = self.level
+        if now < self._echo_until:
+            return pace.SETTLE_FACTOR * level
+        return pace.rate_at(
+            level, now - self._hold_end, searching=self._searching, round_trip=self.round_trip
+        )
+
+    # -- told ---------------------------------------------------------------------------------------------
+
+    def lost(self, sent_at: float) -> None:
+        """Timeout, reset or 5xx."""
+        self._flying.pop(sent_at, None)
+        self._losing = True
+
+    def accepted(self, now: float, sent_at: float) -> None:
+        """A request was served."""
+        crowd = self._flying.pop(sent_at, 0)
+        if self._losing:
+            self._skip_silence(now)
+        self._heard_at = now
+        self._accepted += 1
+        self._cycle_accepted += 1
+        if sent_at <= self._cut_at:
+            return
+        self.crowd.accepted(crowd)
+        self._ok += 1
+        if self._closed:
+            self._open(now, sent_at)
+        elif self._echo_until != -math.inf and now >= self._echo_until:
+            self._judge_echo(now)
+
+    def rejected(self, now: float, sent_at: float, gate_end: float, retry_after: float) -> float:
+        """A 429; the lane is shut until `gate_end`. Returns when the next request may be sent."""
+        crowd = self._flying.pop(sent_at, 0)
+        self._heard_at = now
+        if retry_after > 0.0:
+            self._gate = retry_after
+        if sent_at <= self._event_sent:
+            pass
+        elif self._closed:
+            if sent_at > self._cut_at:
+                self._cut_at = now
+                return max(self._next_probe(now), gate_end)
+        elif sent_at > self._cut_at:
+            if crowd and now < self._hold_end:
+                self.crowd.rejected(crowd)
+            self._no += 1
+            if self.quota is not None or retry_after >= CLOSED_LEAST:
+                return max(self._shut(now, sent_at), gate_end)
+            if now < self._echo_until:
+                pass
+            elif self._echo_until != -math.inf:
+                self._judge_echo(now)
+            elif self._ok == 0 and not self._trusted:
+                return max(self._shut(now, self._event_sent), gate_end)
+            else:
+                self._event(now, sent_at, crowd, gate_end)
+                return max(self._slot, gate_end)
+        if gate_end > now:
+            self._hold_end = max(self._hold_end, gate_end + self._hold)
+        return max(self._slot, gate_end)
+
+    def _event(self, now: float, sent_at: float, crowd: int, gate_end: float) -> None:
+        """The limit was met anew."""
+        level = self.level
+        if self.crowd.blamed(crowd):
+            self.level = self.crowd.rate(level, self.round_trip)
+        else:
+            rate = self._rate_at(sent_at)
+            if crowd > pace.TELLING:
+                rate = min(rate, 1.1 * crowd / self.round_trip)
+            early = sent_at < self._hold_end
+            if early:
+                self._ceiling = level
+            elif rate > 1.5 * self._ceiling:
+                self._ceiling = math.inf
+            span = max(now - self._measured_from, 1e-3)
+            self.level = max(
+                LEAST_LEVEL,
+                pace.estimate(
+                    level,
+                    min(rate, self._ceiling),
+                    self._accepted,
+                    span,
+                    max(now - max(self._measured_from, self._gate_end), 1e-3),
+                    early=early,
+                    trusted=self._trusted,
+                ),
+            )
+        moved = not MOVED_DOWN * level < self.level < MOVED_UP * level
+        self._trusted = self._accepted >= pace.TELLING
+        self._hold = pace.hold_for(self._hold, self.level, self._gate if gate_end > now else 0.0, moved=moved)
+        self._searching = False
+        self._event_sent = sent_at
+        self._before_start, self._before_accepted = self._cycle_start, self._cycle_accepted
+        self._cycle_start, self._cycle_accepted = now, 0
+        self._cut(now, gate_end)
+
+    def _cut(self, now: float, gate_end: float) -> None:
+        resume = max(now, gate_end)
+        self._cut_at = now
+        self._ok = self._no = 0
+        self._accepted = 0
+        self._measured_from = now
+        self._gate_end = gate_end
+        self._slot = resume + 1.0 / self.level
+        self._echo_until = -math.inf
+        if self._trusted:
+            self._echo_until = resume + pace.settle_for(self.level, self.round_trip)
+        self._hold_end = max(resume, self._echo_until) + self._hold
+
+    def _judge_echo(self, now: float) -> None:
+        """The time in which 429s were the last event's echo is over."""
+        self._echo_until = -math.inf
+        if self._no <= self._ok:
+            return
+        if self._ok == 0:
+            self._shut(now, self._cut_at)
+            return
+        self._trusted = False
+        self.level = max(self._ok / (now - self._cut_at), self.level / 4.0)
+        self._hold = pace.HOLD_MOVED
+        self._event_sent = now
+        self._cut(now, self._gate_end)
+
+    # -- closed, and long windows -----------------------------------------------------------------------
+
+    def _shut(self, now: float, since: float) -> float:
+        """Nothing is accepted any more: only probes go, until one is accepted. Returns when the first may."""
+        self._closed = True
+        self._closed_from = since
+        self._cut_at = now
+        self._echo_until = -math.inf
+        self._slot = self._next_probe(now)
+        return self._slot
+
+    def _next_probe(self, now: float) -> float:
+        gap = probe_gap(now - self._closed_from)
+        if self._trusted:
+            gap = max(gap, 2.0 / self.level)
+        self._slot = now + gap
+        if self.quota is not None and self._gate == 0.0:
+            self._slot = max(self._slot, self.quota.next_probe(now))
+        return self._slot
+
+    def _open(self, now: float, sent_at: float) -> None:
+        """The first request after a closure was accepted."""
+        self._closed = False
+        closed = sent_at - self._closed_from
+        accepted = self._cycle_accepted + self._before_accepted
+        span = now - self._before_start
+        least = CLOSED_LEAST if self.quota is None else CLOSED_STILL
+        if closed >= least and accepted >= LEAST_ACCEPTED:
+            if self.quota is None:
+                self.quota = Quota()
+            self.quota.opened(now, accepted, span, self.round_trip)
+            self._slot = now
+        else:
+            if self.quota is not None:
+                self.quota = None
+                self.level = accepted / span
+            elif self._trusted:
+                self.level = max(accepted / span, 0.7 * self.level)
+            else:
+                self.level = min(accepted / span, self.level)
+            if not self._trusted:
+                self._searching = True
+                self._hold = 0.0
+            self._cut(now, now)
+        self._cycle_start, self._cycle_accepted = now, 1
+        self._before_start, self._before_accepted = now, 0
+
+    def _leave_quota(self, now: float) -> None:
+        self.quota = None
+        self.level = self._cycle_accepted / max(now - self._cycle_start, 1e-3)
+        self._searching = True
+        self._trusted = False
+        self._hold = 0.0
+        self._cycle_start = self._before_start = now
+        self._cycle_accepted = self._before_accepted = 0
+        self._cut(now, now)
+
+    # -- the rest -----------------------------------------------------------------------------------------
+
+    def round_ended(self, now: float, round_trip: float) -> None:
+        """A round trip is over."""
+        self.round_trip = round_trip
+        if self.crowd.full:
+            self.crowd.full = False
+            if now > self._hold_end:
+                self.crowd.probe()
+
+    def _skip_silence(self, now: float) -> None:
+        """An outage is over: it says nothing about the limit, so leave it out of what is measured."""
+        self._losing = False
+        gap = now - self._heard_at
+        if gap > SILENCE:
+            self._measured_from += gap
+            self._cycle_start += gap
+            self._before_start += gap
+            self._hold_end += gap

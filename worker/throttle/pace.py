@@ -1,0 +1,93 @@
+"""The rate over time after a 429, and what each 429 teaches about the limit. Pure functions.
+
+A limiter of requests rejects without queueing, so the lane keeps a level just under the limit, holds it for a
+while, and then ramps up ever faster until the next 429 shows where the limit is now.
+"""
+
+from __future__ import annotations
+
+__all__ = ["estimate", "hold_for", "rate_at", "settle_for"]
+
+TELLING = 8
+"""Accepted requests from which on their rate says something about the limit."""
+
+SETTLE_FACTOR = 0.8
+"""Of the level, right after an event: what was sent too fast is still being held against us."""
+SETTLE_TRIPS = 2.0
+SETTLE_ROWS = 8.0
+SETTLE_LEAST = 0.1
+"""Seconds, round trips and rows for which 429s belong to the event that was answered already."""
+
+CRUISE_RAMP = 4.0
+CRUISE_TRIPS = 8.0
+CRUISE_ROWS = 20.0
+"""Seconds, round trips or rows until a cruise's ramp has doubled the rate: slow, as its 429s come a trip late."""
+SEARCH_RAMP = 0.7
+SEARCH_TRIPS = 1.5
+SEARCH_ROWS = 5.0
+"""The same while the limit is unknown within a factor."""
+
+LEAN = 0.9
+"""How far an estimate leans to the rate at which the 429 came (right where bursts are small), away from the
+rate accepted on average (right where bursts are large, but too low where a gate shut the lane)."""
+BELOW = 0.98
+"""A new level, of the rate that was just too high."""
+EARLY_CUT = 0.97
+"""When the level itself turns out to be too high by a little."""
+DOUBT_CUT = 0.9
+"""The same with too few replies to tell by how much, where the level has held before."""
+SEARCH_CUT = 0.5
+"""The same where it has not."""
+
+HOLD_FREE = 4.0
+HOLD_FREE_ROWS = 100.0
+"""Seconds and rows on one level where a 429 costs nothing but itself: one row in a hundred."""
+HOLD_MOVED = 2.0
+"""Seconds on a level far from the one before."""
+HOLD_STEP = 4.0
+"""Each event that confirms a level lets it hold so much longer."""
+HOLD_PER_GATE = 20.0
+"""At most so many times the gate that a 429 brings: five per cent of the time behind gates."""
+
+
+def rate_at(level: float, age: float, *, searching: bool, round_trip: float) -> float:
+    """Requests/s, `age` seconds after the hold of `level` ended; `level` before that."""
+    if age <= 0.0:
+        return level
+    if searching:
+        doubling = max(SEARCH_RAMP, SEARCH_TRIPS * round_trip, SEARCH_ROWS / level)
+    else:
+        doubling = max(CRUISE_RAMP, CRUISE_TRIPS * round_trip, CRUISE_ROWS / level)
+    return level * 2.0 ** min((age / doubling) ** 2, 60.0)
+
+
+def estimate(
+    level: float, rate: float, accepted: int, span: float, open_span: float, *, early: bool, trusted: bool
+) -> float:
+    """The new level after a 429 at `rate`, `early` if within the hold.
+
+    `accepted` requests went through in the `span` seconds since the event before, of which the lane was
+    `open_span` seconds not behind a gate.
+    """
+    low = accepted / span
+    if not early:
+        high = BELOW * rate
+    elif accepted >= TELLING:
+        high = min(accepted / open_span, EARLY_CUT * level)
+    else:
+        return (DOUBT_CUT if trusted else SEARCH_CUT) * level
+    return low ** (1.0 - LEAN) * high**LEAN
+
+
+def hold_for(hold: float, level: float, gate: float, *, moved: bool) -> float:
+    """Seconds for which to keep `level`, after `hold` for the one before; `gate` seconds is what a 429 costs."""
+    if gate <= 0.0:
+        return max(HOLD_MOVED if moved else HOLD_FREE, HOLD_FREE_ROWS / level)
+    if moved:
+        return max(hold / 2.0, HOLD_MOVED)
+    return min(max(HOLD_STEP * hold, HOLD_MOVED), max(HOLD_FREE, HOLD_PER_GATE * gate))
+
+
+def settle_for(level: float, round_trip: float) -> float:
+    """Seconds after an event within which further 429s are its echo."""
+    return max(SETTLE_LEAST, SETTLE_TRIPS * round_trip, SETTLE_ROWS / level)
