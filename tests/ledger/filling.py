@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from worker.ledger import holder
@@ -80,7 +80,7 @@ def claimed(engine: Engine, run: Run, *, now: float = NOW) -> tuple[Claim, Shard
     return claim, ShardWriter(engine, claim)
 
 
-def result(number: int, outcome: Outcome = Outcome.ASSIGNED, **changed: object) -> Result:
+def result(number: int, outcome: Outcome = Outcome.ASSIGNED, **changed: Any) -> Result:
     """A row's final word."""
     return Result(number, outcome, attempts=1, finished_at=NOW, started_at=NOW - 1, duration_ms=1000)._replace(
         **changed

@@ -172,7 +172,7 @@ async def test_group_commit_writes_groups_in_order(tmp_path: Path) -> None:
         run = staged(ledger.engine, [row(number) for number in range(1, 2001)])
         _, writer = claimed(ledger.engine, run)
         batches: list[Batch] = []
-        commit = GroupCommit(writer.write, on_durable=batches.append, on_failure=pytest.fail)
+        commit = GroupCommit(writer.write, on_durable=batches.append, on_failure=lambda error: pytest.fail(str(error)))
         for number in range(1, 2001):
             commit.add(result(number))
             if number % 100 == 0:

@@ -1,0 +1,1 @@
+"""The real aiohttp client on real sockets."""
