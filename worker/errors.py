@@ -11,6 +11,7 @@ A row that fails is data (`worker.models.Result`), never an exception. What is r
     │   ├── LedgerWriteError         exit 3   a write or sync failed: the run stops and can be resumed
     │   └── LedgerHeldError          exit 4   another process holds the ledger, the run or the workspace
     │       └── FenceLostError       exit 4   this process held a shard and lost it: it may write nothing more
+    ├── ResultsWriteError            exit 3   the results file could not be written; the ledger holds every row
     └── StoppedError                 exit 3   the run ended before its first row was sent
         ├── InterruptedEarlyError    exit 130 by SIGINT
         └── TerminatedEarlyError     exit 143 by SIGTERM
@@ -31,6 +32,7 @@ __all__ = [
     "LedgerError",
     "LedgerHeldError",
     "LedgerWriteError",
+    "ResultsWriteError",
     "RowStopped",
     "RunNotFoundError",
     "StoppedError",
@@ -83,6 +85,12 @@ class LedgerHeldError(LedgerError):
 
 class FenceLostError(LedgerHeldError):
     """Another process has taken over a shard of ours: our epoch is old and nothing more was written."""
+
+
+class ResultsWriteError(AssignWorkerError):
+    """The results file could not be written (full disk, failed sync); the ledger holds every row."""
+
+    exit_code: ClassVar[int] = 3
 
 
 class StoppedError(AssignWorkerError):
