@@ -75,7 +75,7 @@ class Paths:
     results: Path
 
     @classmethod
-    def of(cls, source: Path | None, settings: Settings, *, rehearsal: bool) -> Paths:
+    def of(cls, source: Path | None, settings: Settings, kind: str, *, rehearsal: bool) -> Paths:
         """Settings' paths, or the ones beside the input; a rehearsal has its own (DESIGN 11.15).
 
         Raises:
@@ -83,7 +83,6 @@ class Paths:
         """
         folder = source.parent if source is not None else Path()
         stem = _stem(source)
-        kind = "jsonl" if _format_of(source, settings) == "jsonl" else "csv"
         results = settings.output.results
         if results is None:
             results = folder / f"{stem}.{'rehearsal' if rehearsal else 'results'}.{kind}"
@@ -113,13 +112,6 @@ def _stem(source: Path | None) -> str:
     for ending in (".gz", ".zst", ".csv", ".tsv", ".txt", ".jsonl", ".ndjson"):
         name = name.removesuffix(ending)
     return name
-
-
-def _format_of(source: Path | None, settings: Settings) -> str:
-    if settings.input.format is not None or source is None:
-        return settings.input.format or "csv"
-    name = source.name.removesuffix(".gz").removesuffix(".zst")
-    return "jsonl" if name.endswith((".jsonl", ".ndjson")) else "csv"
 
 
 @dataclass(frozen=True)
@@ -176,10 +168,13 @@ async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
         LedgerWriteError: the disk is full or failed; what was recorded is intact, and the same call resumes.
     """
     source = None if source is None else Path(source)
-    paths = Paths.of(source, settings, rehearsal=rehearsal)
+    options = ReadOptions(
+        format=settings.input.format, encoding=settings.input.encoding, mapping=settings.input.mapping
+    )
+    paths = Paths.of(source, settings, options.format_of(source), rehearsal=rehearsal)
     settings.target.credentials.require_any()
     control = control or Control()
-    batch = _Run(paths, settings, control, watch or (lambda _: None), observers, on_step, rehearsal=rehearsal)
+    batch = _Run(paths, options, settings, control, watch or (lambda _: None), observers, on_step, rehearsal=rehearsal)
     with await asyncio.to_thread(Ledger, paths.ledger, exclusive=True) as ledger:
         return await batch.go(ledger, again=again, recover=recover)
 
@@ -190,6 +185,7 @@ class _Run:
     def __init__(  # noqa: PLR0913, PLR0917 - the call's arguments
         self,
         paths: Paths,
+        options: ReadOptions,
         settings: Settings,
         control: Control,
         watch: Callable[[Progress], None],
@@ -206,9 +202,8 @@ class _Run:
         self._on_step = on_step
         self._rehearsal = rehearsal
         self._staged_rows = 0
-        self._options = ReadOptions(
-            format=settings.input.format, encoding=settings.input.encoding, mapping=settings.input.mapping
-        )
+        self._options = options
+        self._format = options.format_of(paths.input)
 
     async def go(self, ledger: Ledger, *, again: bool, recover: bool) -> RunReport:
         """Find or stage the run, send it, export it, report."""
@@ -251,16 +246,15 @@ class _Run:
     def _spec(self, header: tuple[str, ...] | None = None) -> RunSpec:
         settings, source = self._settings, self._paths.input
         name = source.name if source is not None else "stdin"
-        kind = _format_of(source, settings)
         parse = {
-            "format": kind,
+            "format": self._format,
             "encoding": settings.input.encoding,
             "mapping": dict(sorted(settings.input.mapping.items())),
         }
         return RunSpec(
             name=settings.output.name or name,
             input_name=name,
-            input_format=kind,
+            input_format=self._format,
             header=header,
             parse_options=json.dumps(parse, sort_keys=True),
             mode=f"plain:{settings.sending.takeover or 'allow'}",

@@ -58,10 +58,12 @@ class Lane:
         "workspace_id",
     )
 
-    def __init__(self, workspace_id: str | None, endpoint: Endpoint, sending: Sending) -> None:
+    def __init__(
+        self, workspace_id: str | None, endpoint: Endpoint, sending: Sending, *, rows: int | None = None
+    ) -> None:
         self.workspace_id = workspace_id
         self.endpoint = endpoint
-        self.throttle = Throttle(max_in_flight=sending.concurrency, max_rate=sending.rate)
+        self.throttle = Throttle(max_in_flight=sending.concurrency, max_rate=sending.rate, rows=rows)
         self.budget = RetryBudget()
         self.in_flight = 0
         self.successes = 0
@@ -96,10 +98,11 @@ class Lane:
         self.endpoint.in_flight += 1
         self.throttle.sent(now)
 
-    def abandon(self) -> None:
+    def abandon(self, now: float, sent_at: float) -> None:
         """A request was given up without a reply to judge."""
         self.in_flight -= 1
         self.endpoint.in_flight -= 1
+        self.throttle.lost(now, sent_at)
 
     def end(self, attempt: Attempt, now: float, sent_at: float) -> None:
         """A request has ended; may set `stop`."""
@@ -124,6 +127,7 @@ class Lane:
                     "run the same command again then",
                 )
         elif verdict is Verdict.HALT:
+            self.throttle.lost(now, sent_at)
             cause = attempt.stop or StopCause.WRONG_URL
             self.halt(cause, f"{HALTED[cause]} ({attempt.error_type}: {attempt.error_message})")
         elif is_service_failure(attempt):

@@ -104,7 +104,7 @@ class Pipeline:
         self._queues = {
             shard.shard: ShardQueue(
                 shard.shard,
-                Lane(shard.workspace_id, self._endpoint, sending),
+                Lane(shard.workspace_id, self._endpoint, sending, rows=shard.rows),
                 dispatched_through=shard.dispatched_through,
             )
             for shard in claim.shards
@@ -256,7 +256,7 @@ class Pipeline:
         try:
             attempt = await call
         except BaseException:
-            lane.abandon()
+            lane.abandon(self._loop.time(), sent_at)
             raise
         if self._on_step:
             self._on_step(Step.AFTER_REPLY)

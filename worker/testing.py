@@ -245,7 +245,9 @@ class MemoryShards:
                 carried.append(OpenRow(job, maybe, attempts))
                 if job.row in self.unsettled:
                     self.unsettled[job.row] = (True, attempts)
-        return Claim(1, "memory", (ShardClaim(0, None, self.epoch, self.dispatched_through, tuple(carried)),))
+        return Claim(
+            1, "memory", (ShardClaim(0, None, self.epoch, self.dispatched_through, len(self.jobs), tuple(carried)),)
+        )
 
     def fetch(self, shard: int, *, after_row: int, limit: int) -> Sequence[OpenRow]:  # noqa: ARG002 - one shard
         """`ShardSource.fetch`."""

@@ -77,6 +77,8 @@ class ShardClaim:
     workspace_id: str | None
     epoch: int
     dispatched_through: int
+    rows: int
+    """Of the input, settled ones included."""
     carried: tuple[OpenRow, ...]
 
 
@@ -145,7 +147,7 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
             update(shards)
             .where(shards.c.run_no == run_no)
             .values(epoch=shards.c.epoch + 1, holder=holder)
-            .returning(shards.c.shard, shards.c.workspace_id, shards.c.epoch, shards.c.dispatched_through)
+            .returning(shards)
         ).all()
         carried: dict[int, list[OpenRow]] = {}
         within = (
@@ -181,6 +183,7 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
                 row.workspace_id,
                 row.epoch,
                 row.dispatched_through,
+                row.rows,
                 tuple(carried.get(row.shard, ())),
             )
             for row in sorted(taken, key=lambda row: row.shard)
