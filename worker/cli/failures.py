@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.errors import AssignWorkerError
-from worker.logs import escape_controls, get_logger, mask_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +37,8 @@ def ends_quietly(invocation: Invocation) -> Iterator[None]:
     try:
         yield
     except click.UsageError as error:
+        from worker.logs import mask_secrets  # noqa: PLC0415 - not needed where all is well
+
         # The message may repeat an argument, and a key may be among them.
         message = mask_secrets(error.format_message(), invocation.secrets)
         raise click.UsageError(message, error.ctx) from None
@@ -67,6 +68,8 @@ def _report(raised: Exception, invocation: Invocation) -> int:
         return error.exit_code
     _say(_describe(error, invocation), invocation)
     if invocation.shows_tracebacks:
+        from worker.logs import get_logger  # noqa: PLC0415 - not needed where all is well
+
         get_logger().error("internal error", exc_info=raised)
     return INTERNAL_ERROR
 
@@ -88,6 +91,8 @@ def _describe(error: BaseException, invocation: Invocation) -> str:
 
 
 def _say(message: str, invocation: Invocation) -> None:
+    from worker.logs import escape_controls, mask_secrets  # noqa: PLC0415 - not needed where all is well
+
     lines = mask_secrets(message, invocation.secrets).split("\n")
     with contextlib.suppress(OSError):
         click.echo("assign-worker: error: " + "\n".join(map(escape_controls, lines)), err=True)

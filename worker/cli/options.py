@@ -23,6 +23,7 @@ __all__ = [
     "as_json",
     "config",
     "declare",
+    "ledger_here",
     "option",
     "setting",
     "takes_no_key",
@@ -30,6 +31,7 @@ __all__ = [
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any] | click.Command")
 
+_FEW: Final = 12
 _KEY_FLAGS: Final = ("--api-key", "--key", "--token", "--personal-access-token", "--seam-api-key")
 
 
@@ -45,13 +47,15 @@ class GroupedCommand(click.Command):
     """A command whose help shows its options by heading, in the order of declaration."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section a heading; `--help` ends the first one."""
+        """Write one section a heading, or one in all where the options are few."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             heading = getattr(param, "heading", "Options")
             record = param.get_help_record(ctx)
             if record is not None and not isinstance(param, click.Argument):
                 sections.setdefault(heading, []).append(record)
+        if sum(map(len, sections.values())) < _FEW:
+            sections = {"Options": [record for records in sections.values() for record in records]}
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records, col_max=34)
@@ -72,7 +76,7 @@ _GUARDS, _SAYING = "When to stop early", "What is said"
 
 _SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
     "format": option(
-        _INPUT, "--format", metavar="csv|jsonl", help="How it is written. Default: by its name; csv for stdin."
+        _INPUT, "--format", metavar="csv|jsonl", help="How it is written. Default: by its name; stdin needs it."
     ),
     "encoding": option(_INPUT, "--encoding", metavar="NAME", help="Of its text. Default: utf-8."),
     "map": option(
@@ -150,6 +154,10 @@ config = option(
     "config_file",
     metavar="FILE",
     help="A TOML file of settings; flags and variables go before it.",
+)
+
+ledger_here = option(
+    "Options", "--ledger", metavar="URL", help="A path, or a URL. Default: assign-ledger.db in this folder."
 )
 
 as_json = _flag("Options", "--json", "as_json", default=False, help="One JSON document on stdout.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from worker.cli.failures import silence_stdout
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["amount", "cell", "open_page", "plain_table", "print_json"]
+__all__ = ["amount", "cell", "moment", "open_page", "plain_table", "print_json", "span"]
 
 _PLAIN_WIDTH = 120
 """Columns where stdout is no terminal."""
@@ -78,3 +79,19 @@ def cell(text: object, style: str = "") -> Text:
 def amount(number: float) -> str:
     """A number of things with its thousands apart: `12 345`."""
     return f"{number:,.0f}".replace(",", " ")
+
+
+def moment(at: float | None) -> str:
+    """A time of day, on the clock of this machine: `2026-11-24 01:53:12`."""
+    return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def span(seconds: float) -> str:
+    """A duration: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 14 min`."""
+    if seconds < 10:  # noqa: PLR2004 - above, tenths say nothing
+        return f"{seconds:.1f} s"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minute} min"
+    return f"{minute} min {second} s" if minute else f"{second} s"

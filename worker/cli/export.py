@@ -1,0 +1,77 @@
+"""Results to a file or to stdout."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import click
+
+from worker.ledger.queries import stream_export
+from worker.ledger.runs import get_run
+from worker.results import export_results
+from worker.results.formats import CsvFormat, JsonlFormat
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from worker.config import Output
+    from worker.ledger.runs import Run
+
+__all__ = ["STDOUT", "export"]
+
+STDOUT: Final = "-"
+
+_Kind = Literal["csv", "jsonl"]
+
+
+def export(engine: Engine, reference: str | None, target: str, kind: _Kind | None, output: Output) -> None:
+    """Write one run's results.
+
+    Args:
+        engine: the ledger.
+        reference: the run's id; None is the latest.
+        target: a file, or `-`.
+        kind: None goes by the name of the file, else by the input.
+        output: which cells are masked or defused.
+    """
+    run = get_run(engine, reference)
+    kind = kind or _kind_of(target, run)
+    if target == STDOUT:
+        _to_stdout(engine, run, kind, output)
+        return
+    summary = export_results(
+        engine,
+        run,
+        Path(target),
+        format=kind,
+        include_codes=output.include_codes,
+        raw_cells=output.raw_cells,
+    )
+    click.echo(f"{summary.rows} rows of run {run.id} are in {summary.path}")
+
+
+def _kind_of(target: str, run: Run) -> _Kind:
+    if target.endswith((".jsonl", ".ndjson")):
+        return "jsonl"
+    return "csv" if target.endswith(".csv") or run.input_format == "csv" else "jsonl"
+
+
+def _to_stdout(engine: Engine, run: Run, kind: _Kind, output: Output) -> None:
+    if kind == "csv":
+        records: CsvFormat | JsonlFormat = CsvFormat(
+            run.header, run.id, include_codes=output.include_codes, raw_cells=output.raw_cells
+        )
+    else:
+        records = JsonlFormat(run.header, run.id, include_codes=output.include_codes)
+    # UTF-8 and the formats' own line ends, whatever the terminal's settings: it is a file that passes here.
+    with (
+        open(  # noqa: PTH123 - from a descriptor
+            sys.stdout.fileno(), "w", encoding="utf-8", errors="backslashreplace", newline="", closefd=False
+        ) as file,
+        closing(stream_export(engine, run.run_no)) as rows,
+    ):
+        file.write(records.heading)
+        records.write(file, rows)

@@ -1,0 +1,79 @@
+"""`assign-worker runs`: the history of a ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.cli.loading import load, open_ledger, start_logs
+from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, setting, takes_no_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from worker.ledger.runs import Run
+    from worker.models import Outcome
+
+__all__ = ["command"]
+
+
+@click.command("runs", cls=GroupedCommand)
+@declare(takes_no_key, ledger_here, as_json, config, setting("log_level"))
+def command(*, config_file: str | None, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 - settings
+    """List the latest 50 runs of a ledger, newest first."""
+    from worker.cli.page import open_page, print_json  # noqa: PLC0415 - slow to import
+    from worker.ledger.queries import count_outcomes  # noqa: PLC0415 - likewise
+    from worker.ledger.runs import list_runs  # noqa: PLC0415 - likewise
+
+    settings = load(flags, config_file, keys=False)
+    start_logs(settings)
+    with open_ledger(settings) as ledger:
+        counted = [(run, count_outcomes(ledger.engine, run.run_no)) for run in list_runs(ledger.engine)]
+    if as_json:
+        print_json([_as_dict(run, counts) for run, counts in counted])
+        return
+    with open_page() as console:
+        if counted:
+            console.print(_table(counted))
+        else:
+            console.print("The ledger holds no run yet.")
+
+
+def _as_dict(run: Run, counts: Mapping[Outcome, int]) -> dict[str, object]:
+    return {
+        "run_id": run.id,
+        "kind": run.kind,
+        "name": run.name,
+        "input": run.input_name,
+        "state": run.state,
+        "rows": run.rows,
+        "outcomes": {outcome.value: count for outcome, count in counts.items()},
+        "started_at": run.started_at,
+        "stopped_at": run.stopped_at,
+        "sending_seconds": run.sending_seconds,
+        "stop_cause": run.stop_cause,
+        "workspace_id": run.workspace_id,
+        "endpoint": run.endpoint,
+    }
+
+
+def _table(counted: Sequence[tuple[Run, Mapping[Outcome, int]]]) -> object:
+    from worker.cli.page import amount, cell, moment, plain_table, span  # noqa: PLC0415 - slow to import
+
+    table = plain_table(
+        *("run", "name", "state", "rows", "outcomes", "started", "sending"), numbers=("rows", "sending")
+    )
+    for run, counts in counted:
+        state = run.state if run.state != "open" else f"open: {run.stop_cause or 'not ended'}"
+        outcomes = ", ".join(f"{amount(count)} {outcome.value}" for outcome, count in counts.items() if count)
+        table.add_row(
+            run.id,
+            cell(run.name),
+            state,
+            amount(run.rows),
+            outcomes,
+            moment(run.started_at),
+            span(run.sending_seconds),
+        )
+    return table
