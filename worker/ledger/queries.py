@@ -16,7 +16,7 @@ from worker.ledger.tables import RESULT_COLUMNS, inputs, results, shards, unsett
 from worker.models import Outcome, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from sqlalchemy import Engine, Select
     from sqlalchemy.sql.elements import ColumnElement
@@ -45,7 +45,8 @@ class ExportRow(NamedTuple):
     cells: str
     """JSON, as `InputRow.cells`."""
     result: Result
-    """As recorded, or made up for a row that has none yet. On SQLite its flags are 0 and 1."""
+    """As recorded, or made up for a row that has none yet; its outcome is a plain word, its flags are 0 and 1
+    on SQLite."""
 
 
 class Group(NamedTuple):
@@ -124,7 +125,7 @@ def _stream(engine: Engine, query: Select[Any], run_no: int) -> Iterator[tuple[A
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
-def stream_export(engine: Engine, run_no: int) -> Iterator[ExportRow]:
+def stream_export(engine: Engine, run_no: int) -> Generator[ExportRow]:
     """One `ExportRow` per input row, in input order, in one consistent view; memory stays flat.
 
     Close it (or read it to its end) to give the connection back.
@@ -136,9 +137,9 @@ def stream_export(engine: Engine, run_no: int) -> Iterator[ExportRow]:
         .where(inputs.c.run_no == bindparam("run"))
         .order_by(inputs.c.row)
     )
-    outcomes = _OUTCOMES
-    for line, cells, row, outcome, *rest in _stream(engine, query, run_no):
-        yield ExportRow(line, cells, Result(row, outcomes[outcome], *rest))
+    make = Result._make
+    for record in _stream(engine, query, run_no):
+        yield ExportRow(record[0], record[1], make(record[2:]))
 
 
 def group_rows(engine: Engine, run_no: int) -> Iterator[Group]:
