@@ -1,0 +1,267 @@
+"""What a run came to: counts, failures with an example each, latencies, how to go on, and the exit code."""
+
+from __future__ import annotations
+
+import shlex
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final
+
+from worker.ledger.queries import fetch_examples, fetch_workspaces, group_rows, stream_latencies
+from worker.models import Outcome, Stop, StopCause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Engine
+
+    from worker.ledger.queries import Group
+    from worker.ledger.runs import Run, RunState
+
+__all__ = ["Failure", "Latency", "RunReport", "WorkspaceCounts", "build_report", "exit_code_of"]
+
+MOST_FAILURES: Final = 50
+"""Kinds of failure in a report, the most frequent ones; the service may invent any number of them."""
+_NOT_WELL: Final = (Outcome.FAILED, Outcome.INVALID, Outcome.CONFLICT, Outcome.IN_DOUBT)
+_EXIT_OF_SIGNAL: Final = {StopCause.SIGINT: 130, StopCause.SIGTERM: 143}
+_EXIT_HELD: Final = 4
+_EXIT_STOPPED: Final = 3
+_EXIT_NOT_WELL: Final = 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Rows that ended alike, and one of them."""
+
+    outcome: Outcome
+    error_type: str | None
+    """Seam's, or a word of ours for what the network did; None where nothing was sent."""
+    rows: int
+    example_row: int
+    message: str | None
+    """Of the example: what the service said, else `detail`."""
+    detail: str | None
+    """Of the example: what to do."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds from the first send of a row to its result, retries and waiting included."""
+
+    p50: int
+    p90: int
+    p99: int
+    max: int
+
+
+@dataclass(frozen=True)
+class WorkspaceCounts:
+    """The rows of one workspace."""
+
+    workspace_id: str | None
+    """None: the API key's own; rows that were rejected when read are in no workspace."""
+    outcomes: Mapping[Outcome, int]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One run, as its ledger has it now."""
+
+    run_id: str
+    name: str
+    state: RunState
+    rows: int
+    outcomes: Mapping[Outcome, int]
+    """Rows by outcome, those with none left out."""
+    warnings: Mapping[str, int]
+    """Rows by warning code, the most frequent first."""
+    failures: tuple[Failure, ...]
+    """The most frequent first, at most `MOST_FAILURES`."""
+    latency: Latency | None
+    """None where nothing was sent."""
+    attempts: int
+    """Assign calls, over all executions."""
+    retried_rows: int
+    sending_seconds: float
+    """Over all executions."""
+    rows_per_second: float | None
+    """Rows sent, by `sending_seconds`; None where nothing was sent."""
+    workspaces: tuple[WorkspaceCounts, ...]
+    """Empty where the run has but one."""
+    stops: tuple[Stop, ...]
+    """Why it ended early, where it did."""
+    ledger: str
+    results: str | None
+    exit_code: int
+    next_steps: tuple[str, ...] = ()
+    """What to do now, a sentence or command each; empty where nothing is to do."""
+    notes: tuple[str, ...] = field(default=())
+    """What is special about this run, a sentence each."""
+    rehearsal: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for `--json`: names as above, every outcome present, enums as their words."""
+        report = asdict(self)
+        report["outcomes"] = {outcome.value: self.outcomes.get(outcome, 0) for outcome in Outcome}
+        report["failures"] = [asdict(failure) | {"outcome": failure.outcome.value} for failure in self.failures]
+        report["workspaces"] = [
+            {
+                "workspace_id": workspace.workspace_id,
+                "outcomes": {outcome.value: workspace.outcomes.get(outcome, 0) for outcome in Outcome},
+            }
+            for workspace in self.workspaces
+        ]
+        report["stops"] = [
+            {"cause": stop.cause.value, "message": stop.message, "workspace_id": stop.workspace_id}
+            for stop in self.stops
+        ]
+        return report
+
+
+def exit_code_of(
+    outcomes: Mapping[Outcome, int], causes: Iterable[StopCause], *, finished: bool = True, held: bool = False
+) -> int:
+    """The exit code of DESIGN 3; where several hold: 130 or 143, then 4, 3, 1.
+
+    Args:
+        outcomes: rows by outcome.
+        causes: why the run, or a workspace of it, stopped early.
+        finished: every row has its result.
+        held: another process holds the run.
+    """
+    causes = tuple(causes)
+    for cause in causes:
+        if cause in _EXIT_OF_SIGNAL:
+            return _EXIT_OF_SIGNAL[cause]
+    if held:
+        return _EXIT_HELD
+    if causes or not finished or outcomes.get(Outcome.PENDING):
+        return _EXIT_STOPPED
+    return _EXIT_NOT_WELL if any(outcomes.get(outcome) for outcome in _NOT_WELL) else 0
+
+
+class _Sums:
+    """Groups of rows, added up."""
+
+    def __init__(self, groups: Iterable[Group]) -> None:
+        self.outcomes: Counter[Outcome] = Counter()
+        self.warnings: Counter[str] = Counter()
+        self.failures: Counter[tuple[Outcome, str | None]] = Counter()
+        self.examples: dict[tuple[Outcome, str | None], int] = {}
+        self.by_shard: dict[int, Counter[Outcome]] = {}
+        self.attempts = self.sent = self.retried = 0
+        for group in groups:
+            self._add(group)
+
+    def _add(self, group: Group) -> None:
+        self.outcomes[group.outcome] += group.rows
+        for code in group.warning_codes.split(";") if group.warning_codes else ():
+            self.warnings[code] += group.rows
+        if group.outcome in _NOT_WELL:
+            kind = (group.outcome, group.error_type)
+            self.failures[kind] += group.rows
+            self.examples[kind] = min(group.first_row, self.examples.get(kind, group.first_row))
+        if group.shard is not None:
+            self.by_shard.setdefault(group.shard, Counter())[group.outcome] += group.rows
+        self.attempts += group.attempts * group.rows
+        self.sent += group.rows if group.attempts else 0
+        self.retried += group.rows if group.attempts > 1 else 0
+
+
+def build_report(  # noqa: PLR0913 - what the ledger does not know
+    engine: Engine,
+    run: Run,
+    *,
+    ledger: str,
+    results: str | None = None,
+    stops: Sequence[Stop] = (),
+    held: bool = False,
+    note: str | None = None,
+    rehearsal: bool = False,
+    command: Sequence[str] = (),
+) -> RunReport:
+    """Add a run up, in two scans of its rows.
+
+    Args:
+        engine: the ledger.
+        run: in whatever state.
+        ledger: where it is, for people.
+        results: where its rows were exported to.
+        stops: why this execution ended early; without any, an open run tells its last stop.
+        held: another process holds the run.
+        note: a sentence to say on top.
+        rehearsal: nothing went to Seam.
+        command: argv that started the run, to be told as the way to go on.
+    """
+    sums = _Sums(group_rows(engine, run.run_no))
+    finished = run.state != "open"
+    if not stops and not finished and run.stop_cause is not None:
+        stops = (Stop(StopCause(run.stop_cause), run.stop_message or ""),)
+    return RunReport(
+        run_id=run.id,
+        name=run.name,
+        state=run.state,
+        rows=sums.outcomes.total(),
+        outcomes=dict(sums.outcomes),
+        warnings=dict(sums.warnings.most_common()),
+        failures=_failures(engine, run.run_no, sums),
+        latency=_latency(stream_latencies(engine, run.run_no)),
+        attempts=sums.attempts,
+        retried_rows=sums.retried,
+        sending_seconds=run.sending_seconds,
+        rows_per_second=sums.sent / run.sending_seconds if sums.sent and run.sending_seconds else None,
+        workspaces=_workspaces(engine, run.run_no, sums) if len(sums.by_shard) > 1 else (),
+        stops=tuple(stops),
+        ledger=ledger,
+        results=results,
+        exit_code=exit_code_of(sums.outcomes, (stop.cause for stop in stops), finished=finished, held=held),
+        next_steps=tuple(_next_steps(run, sums.outcomes, results, command, rehearsal=rehearsal)),
+        notes=() if note is None else (note,),
+        rehearsal=rehearsal,
+    )
+
+
+def _failures(engine: Engine, run_no: int, sums: _Sums) -> tuple[Failure, ...]:
+    kinds = sums.failures.most_common(MOST_FAILURES)
+    told = fetch_examples(engine, run_no, [sums.examples[kind] for kind, _ in kinds])
+    return tuple(
+        Failure(outcome, error_type, rows, row, message or detail, detail)
+        for (outcome, error_type), rows in kinds
+        for row in (sums.examples[outcome, error_type],)
+        for message, detail in (told[row],)
+    )
+
+
+def _workspaces(engine: Engine, run_no: int, sums: _Sums) -> tuple[WorkspaceCounts, ...]:
+    names = fetch_workspaces(engine, run_no)
+    return tuple(WorkspaceCounts(names[shard], dict(counts)) for shard, counts in sorted(sums.by_shard.items()))
+
+
+def _latency(histogram: Iterable[tuple[int, int]]) -> Latency | None:
+    """Percentiles by nearest rank, from (milliseconds, rows) in ascending order."""
+    values, counts = array("q"), array("q")
+    for milliseconds, rows in histogram:
+        values.append(milliseconds)
+        counts.append(rows)
+    if not values:
+        return None
+    reached = array("q", accumulate(counts))
+    p50, p90, p99 = (values[bisect_left(reached, reached[-1] * share / 100)] for share in (50, 90, 99))
+    return Latency(p50, p90, p99, values[-1])
+
+
+def _next_steps(
+    run: Run, outcomes: Mapping[Outcome, int], results: str | None, command: Sequence[str], *, rehearsal: bool
+) -> Iterable[str]:
+    if run.state == "open":
+        again = f": {shlex.join(command)}" if command else ""
+        yield f"The same command goes on from here{again}"
+    if not_well := sum(outcomes.get(outcome, 0) for outcome in _NOT_WELL):
+        where = f"column detail in {results}" if results else f"`assign-worker results {run.id} -o FILE`, column detail"
+        rows = "1 row needs" if not_well == 1 else f"{not_well} rows need"
+        yield f"{rows} a look: {where}, says what to do"
+    if rehearsal:
+        yield "This was a rehearsal: nothing went to Seam. Without --simulate the rows are sent"
