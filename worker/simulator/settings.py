@@ -268,7 +268,7 @@ class SimulatorSettings(BaseModel):
             return SimulatorSettings.model_validate(_merged(self.model_dump(mode="json"), values))
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            key = ".".join(str(part) for part in first["loc"]) or "settings"
+            key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "settings"
             raise ConfigError(f"{source}: {key}: {first['msg']}") from None
 
 
