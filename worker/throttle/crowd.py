@@ -8,7 +8,7 @@ __all__ = ["Crowd"]
 
 MEMORY = 64
 """Accepted requests whose crowd is remembered."""
-GAIN = 0.25
+GAIN = 0.3
 SUSPECT = 0.15
 """If rejected requests met a larger crowd than all but this share of the accepted ones did, the crowd is it."""
 NEAR = 0.7
@@ -22,7 +22,7 @@ HEADROOM = 1.3
 class Crowd:
     """How many were in flight when requests were accepted and rejected, and the cap that follows."""
 
-    __slots__ = ("_accepted", "_at", "_share", "cap", "full")
+    __slots__ = ("_accepted", "_at", "_held", "_share", "cap", "full")
 
     def __init__(self) -> None:
         self.cap = math.inf
@@ -31,6 +31,7 @@ class Crowd:
         """Whether the cap has held anything back in this round."""
         self._accepted = [0] * MEMORY
         self._at = 0
+        self._held = math.inf
         self._share = 0.5
 
     def accepted(self, crowd: int) -> None:
@@ -44,16 +45,18 @@ class Crowd:
             as_large = sum(other >= crowd for other in self._accepted) / MEMORY
             self._share += GAIN * (as_large - self._share)
 
-    def blamed(self, crowd: int) -> bool:
+    def blamed(self, crowd: int, *, probing: bool) -> bool:
         """Whether this 429 is the crowd's doing; if so, the cap is set below it."""
         if self.cap == math.inf:
             guilty = self._share < SUSPECT and crowd > 1
         else:
             guilty = crowd >= NEAR * self.cap
         if guilty:
-            self.cap = max(crowd - 1.0, 1.0)
+            # Where a probe went too far, back to what has held; where that itself is too much, below it.
+            self.cap = self._held if probing and self._held < crowd else max(crowd - 1.0, 1.0)
+            self._held = self.cap
         elif self.cap != math.inf:
-            self.cap = math.inf
+            self.cap = self._held = math.inf
             self._share = 0.5
         return guilty
 

@@ -26,8 +26,10 @@ SILENCE = 1.0
 class Limit:
     """The state from the first 429 on."""
 
-    def __init__(self, now: float, delivered: float, accepted: int, started_at: float) -> None:
-        self.level = max(FIRST_CUT * delivered, LEAST_LEVEL)
+    def __init__(
+        self, now: float, sent_at: float, delivered: float, accepted: int, started_at: float
+    ) -> None:
+        self.level = max(FIRST_CUT * delivered, 1.0 / max(now - sent_at, 1e-3))
         """The rate that is held (requests/s)."""
         self.quota: Quota | None = None
         """Set while the limit is one of long windows."""
@@ -38,11 +40,17 @@ class Limit:
         # The pace.
         self._searching = True
         self._trusted = False
+        self._early = 0
+        self._opened_rate = 0.0
         self._hold = 0.0
         self._hold_end = now
         self._ceiling = math.inf
         # The present event: its cut, and what came of requests sent after it.
-        self._event_sent = now
+        self._event_sent = sent_at
+        self._event_rate = delivered
+        self._bounds = (0.0, math.inf)
+        self._drained = 0
+        self._dropped = 0
         self._cut_at = now
         self._echo_until = -math.inf
         self._ok = 0
@@ -99,6 +107,11 @@ class Limit:
             level, now - self._hold_end, searching=self._searching, round_trip=self.round_trip
         )
 
+    def _rate_before(self, sent_at: float, crowd: int) -> float:
+        """The rate at which the lane was sending, by its pace or, where the window held it, by Little's law."""
+        rate = self._rate_at(sent_at)
+        return rate if crowd <= pace.TELLING else min(rate, 1.1 * crowd / self.round_trip)
+
     # -- told ---------------------------------------------------------------------------------------------
 
     def lost(self, sent_at: float) -> None:
@@ -115,7 +128,10 @@ class Limit:
         self._accepted += 1
         self._cycle_accepted += 1
         if sent_at <= self._cut_at:
+            if sent_at > self._event_sent:
+                self._drained += 1
             return
+        self._judge_drain()
         self.crowd.accepted(crowd)
         self._ok += 1
         if self._closed:
@@ -129,20 +145,22 @@ class Limit:
         self._heard_at = now
         if retry_after > 0.0:
             self._gate = retry_after
-        if sent_at <= self._event_sent:
-            pass
+        if sent_at <= self._cut_at:
+            if sent_at >= self._event_sent:
+                self._dropped += 1
         elif self._closed:
-            if sent_at > self._cut_at:
-                self._cut_at = now
-                return max(self._next_probe(now), gate_end)
-        elif sent_at > self._cut_at:
+            self._cut_at = now
+            return max(self._next_probe(now), gate_end)
+        else:
+            self._judge_drain()
             if crowd and now < self._hold_end:
                 self.crowd.rejected(crowd)
             self._no += 1
             if self.quota is not None or retry_after >= CLOSED_LEAST:
                 return max(self._shut(now, sent_at), gate_end)
             if now < self._echo_until:
-                pass
+                if self._no >= pace.TELLING and self._no > 3 * self._ok:
+                    self._judge_echo(now)
             elif self._echo_until != -math.inf:
                 self._judge_echo(now)
             elif self._ok == 0 and not self._trusted:
@@ -157,34 +175,44 @@ class Limit:
     def _event(self, now: float, sent_at: float, crowd: int, gate_end: float) -> None:
         """The limit was met anew."""
         level = self.level
-        if self.crowd.blamed(crowd):
+        steady = False
+        open_span = 1.0
+        self._event_rate = rate = self._rate_before(sent_at, crowd)
+        if self.crowd.blamed(crowd, probing=sent_at > self._hold_end):
+            steady = True
             self.level = self.crowd.rate(level, self.round_trip)
         else:
-            rate = self._rate_at(sent_at)
-            if crowd > pace.TELLING:
-                rate = min(rate, 1.1 * crowd / self.round_trip)
             early = sent_at < self._hold_end
             if early:
                 self._ceiling = level
             elif rate > 1.5 * self._ceiling:
                 self._ceiling = math.inf
             span = max(now - self._measured_from, 1e-3)
+            open_span = max(now - max(self._measured_from, self._gate_end), 1e-3)
+            high = min(rate, self._ceiling)
+            self._bounds = (self._accepted / span, high)
+            self._early = self._early + 1 if early else 0
+            steady = self._early == 1 and self._trusted
             self.level = max(
                 LEAST_LEVEL,
                 pace.estimate(
                     level,
-                    min(rate, self._ceiling),
+                    high,
                     self._accepted,
                     span,
-                    max(now - max(self._measured_from, self._gate_end), 1e-3),
-                    early=early,
+                    open_span,
+                    early=self._early,
                     trusted=self._trusted,
+                    gated=self._gate > 0.0,
                 ),
             )
         moved = not MOVED_DOWN * level < self.level < MOVED_UP * level
-        self._trusted = self._accepted >= pace.TELLING
-        self._hold = pace.hold_for(self._hold, self.level, self._gate if gate_end > now else 0.0, moved=moved)
-        self._searching = False
+        self._trusted = steady or self._accepted >= pace.TELLING and self._bounds[1] < pace.DOUBTFUL * self._accepted / open_span
+        if self._trusted:
+            self._hold = pace.hold_for(self._hold, self.level, self._gate if gate_end > now else 0.0, moved=moved)
+        else:
+            self._hold = max(1.0 if gate_end > now else 0.0, 20.0 / self.level)
+        self._searching = not self._trusted
         self._event_sent = sent_at
         self._before_start, self._before_accepted = self._cycle_start, self._cycle_accepted
         self._cycle_start, self._cycle_accepted = now, 0
@@ -194,6 +222,8 @@ class Limit:
         resume = max(now, gate_end)
         self._cut_at = now
         self._ok = self._no = 0
+        self._drained = 0
+        self._dropped = 1
         self._accepted = 0
         self._measured_from = now
         self._gate_end = gate_end
@@ -202,6 +232,14 @@ class Limit:
         if self._trusted:
             self._echo_until = resume + pace.settle_for(self.level, self.round_trip)
         self._hold_end = max(resume, self._echo_until) + self._hold
+
+    def _judge_drain(self) -> None:
+        """What was in flight at the event is back: the share that was accepted tells the limit."""
+        replies = self._drained + self._dropped
+        if self._drained and replies >= pace.TELLING and self._bounds[0] == 0.0:
+            low, high = self._bounds
+            self.level = min(max(self._event_rate * self._drained / replies, low), high)
+        self._drained = self._dropped = 0
 
     def _judge_echo(self, now: float) -> None:
         """The time in which 429s were the last event's echo is over."""
@@ -255,11 +293,18 @@ class Limit:
                 self.level = accepted / span
             elif self._trusted:
                 self.level = max(accepted / span, 0.7 * self.level)
+            elif self._gate > 0.0:
+                self.level = min(self.level, math.sqrt(self.level * accepted / span))
             else:
                 self.level = min(accepted / span, self.level)
             if not self._trusted:
-                self._searching = True
-                self._hold = 0.0
+                # Where no gate shut the lane, the limiter itself did, and what it let through is its rate.
+                again = accepted < pace.DOUBTFUL * span * self._opened_rate < pace.DOUBTFUL**2 * accepted
+                self._searching = (
+                    self._gate > 0.0 or accepted < pace.TELLING or (closed > 0.5 * span and not again)
+                )
+                self._opened_rate = accepted / span
+                self._hold = 0.0 if self._searching else pace.HOLD_MOVED
             self._cut(now, now)
         self._cycle_start, self._cycle_accepted = now, 1
         self._before_start, self._before_accepted = now, 0

@@ -11,6 +11,8 @@ __all__ = ["estimate", "hold_for", "rate_at", "settle_for"]
 TELLING = 8
 """Accepted requests from which on their rate says something about the limit."""
 
+TELLING_EARLY = 30
+
 SETTLE_FACTOR = 0.8
 """Of the level, right after an event: what was sent too fast is still being held against us."""
 SETTLE_TRIPS = 2.0
@@ -24,20 +26,23 @@ CRUISE_ROWS = 20.0
 """Seconds, round trips or rows until a cruise's ramp has doubled the rate: slow, as its 429s come a trip late."""
 SEARCH_RAMP = 0.7
 SEARCH_TRIPS = 1.5
-SEARCH_ROWS = 5.0
+SEARCH_ROWS = 10.0
 """The same while the limit is unknown within a factor."""
 
 LEAN = 0.9
 """How far an estimate leans to the rate at which the 429 came (right where bursts are small), away from the
 rate accepted on average (right where bursts are large, but too low where a gate shut the lane)."""
+DOUBTFUL = 1.5
+"""Where the two are further apart than this, the estimate is but a guess between them."""
+LEAN_GATED = 0.75
+LEAN_FREE = 0.3
 BELOW = 0.98
 """A new level, of the rate that was just too high."""
-EARLY_CUT = 0.97
-"""When the level itself turns out to be too high by a little."""
-DOUBT_CUT = 0.9
-"""The same with too few replies to tell by how much, where the level has held before."""
-SEARCH_CUT = 0.5
-"""The same where it has not."""
+EARLY_CUTS = (0.97, 0.9, 0.75)
+"""When the level itself turns out too high, with too few replies to tell by how much: for the first time, the
+second, and from the third on."""
+SEARCH_CUT = 0.7
+"""The same where no level has held before."""
 
 HOLD_FREE = 4.0
 HOLD_FREE_ROWS = 100.0
@@ -62,7 +67,7 @@ def rate_at(level: float, age: float, *, searching: bool, round_trip: float) -> 
 
 
 def estimate(
-    level: float, rate: float, accepted: int, span: float, open_span: float, *, early: bool, trusted: bool
+    level: float, rate: float, accepted: int, span: float, open_span: float, *, early: int, trusted: bool, gated: bool
 ) -> float:
     """The new level after a 429 at `rate`, `early` if within the hold.
 
@@ -72,11 +77,14 @@ def estimate(
     low = accepted / span
     if not early:
         high = BELOW * rate
-    elif accepted >= TELLING:
-        high = min(accepted / open_span, EARLY_CUT * level)
+    elif accepted >= (TELLING_EARLY if trusted else TELLING) and not (trusted and early == 1):
+        high = min(accepted / open_span, EARLY_CUTS[0] * level)
+    elif trusted:
+        return EARLY_CUTS[min(early, len(EARLY_CUTS)) - 1] * level
     else:
-        return (DOUBT_CUT if trusted else SEARCH_CUT) * level
-    return low ** (1.0 - LEAN) * high**LEAN
+        return SEARCH_CUT * level
+    lean = LEAN if high < DOUBTFUL * low else LEAN_GATED if gated else LEAN_FREE
+    return low ** (1.0 - lean) * high**lean
 
 
 def hold_for(hold: float, level: float, gate: float, *, moved: bool) -> float:
@@ -84,7 +92,7 @@ def hold_for(hold: float, level: float, gate: float, *, moved: bool) -> float:
     if gate <= 0.0:
         return max(HOLD_MOVED if moved else HOLD_FREE, HOLD_FREE_ROWS / level)
     if moved:
-        return max(hold / 2.0, HOLD_MOVED)
+        return HOLD_MOVED
     return min(max(HOLD_STEP * hold, HOLD_MOVED), max(HOLD_FREE, HOLD_PER_GATE * gate))
 
 

@@ -107,7 +107,8 @@ class Throttle:
         self.paused_until = max(self.paused_until, now + gate)
         if self._limit is None:
             self._growth.refused()
-            self._limit = Limit(now, self._growth.delivered(now), self._total, self._started_at)
+            rate = max(self._growth.delivered(now), self._in_flight / max(now - sent_at, self._growth.round_trip, 1e-3))
+            self._limit = Limit(now, sent_at, rate, self._total, self._started_at)
             self._limit.round_trip = self._growth.round_trip
         nxt = self._limit.rejected(now, sent_at, self.paused_until, gate)
         self._next = max(nxt, self.paused_until)

@@ -16,6 +16,7 @@ GAP_SHARE = 0.3
 GAP_LEAST = 0.1
 EDGE = 0.03
 """Of the period, before and between the probes near the expected opening."""
+OUTLIER = 1.5
 SPARE = 2
 """Left of the quota for probes that count."""
 SHARE_IN_FLIGHT = 0.05
@@ -47,7 +48,10 @@ class Quota:
     def opened(self, now: float, accepted: int, span: float, round_trip: float) -> None:
         """A window opened; the one before let `accepted` through, `span` seconds from opening to opening."""
         if not math.isnan(self._opened_at):
-            self._period = now - self._opened_at
+            period = now - self._opened_at
+            # Longer ones had an outage in them.
+            if not period > OUTLIER * self._period:
+                self._period = period
         self._opened_at = now
         self._left = min(accepted, self._last) - SPARE
         self._last = accepted
