@@ -34,7 +34,7 @@ def csv_rows(records: Iterable[Record], header: Header, judge: Judge) -> Iterato
         if fault is None and count != width:
             if not count or (count == 1 and cells[0].isspace()):
                 continue
-            fault = _count_fault(count, width)  # noqa: PLW2901 - found here instead of there
+            fault = _count_fault(cells, width)  # noqa: PLW2901 - found here instead of there
         row += 1
         text = "[" + ",".join(map(quoted, cells)) + "]"
         parsed: Job | RejectedRow
@@ -46,7 +46,12 @@ def csv_rows(records: Iterable[Record], header: Header, judge: Judge) -> Iterato
         yield _new(InputRow, (parsed, text))
 
 
-def _count_fault(count: int, width: int) -> str:
+def _count_fault(cells: list[str], width: int) -> str:
+    count = len(cells)
     few_or_many = "few" if count < width else "many"
-    cells = "cell" if count == 1 else "cells"
-    return f"The row has too {few_or_many} cells: {count} {cells} where the header has {width}."
+    noun = "cell" if count == 1 else "cells"
+    fault = f"The row has too {few_or_many} cells: {count} {noun} where the header has {width}."
+    if any("\n" in cell or "\r" in cell for cell in cells):
+        # Well-formed, so it stays one row: what stands inside quotes is never read as jobs.
+        fault += " A quoted cell of it goes over several lines; see that its quote is closed where it should be."
+    return fault

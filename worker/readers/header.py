@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.errors import InputError
 from worker.readers.judge import shown
-from worker.readers.limits import MAX_FIELD
+from worker.readers.limits import MAX_FIELD, MAX_RECORD
 from worker.readers.options import CREDENTIAL, FIELDS, IDENTITY, USER, ReadOptions
 from worker.readers.text import Batch, stain
 
@@ -42,39 +42,62 @@ def read_header(batches: Iterator[Batch], options: ReadOptions, label: str) -> t
     Raises:
         InputError: There is none, or it does not name what is needed; the message suggests what is there.
     """
-    for batch in batches:
+    batch = next(batches)
+    while True:
         skipped = next((i for i, line in enumerate(batch.lines) if not line.isspace()), None)
-        if skipped is not None:
-            lines = batch.lines[skipped:]
-            names, delimiter, taken = _split(lines, options, label)
-            if not batch.clean and (fault := stain("".join(lines[:taken]), options.encoding)):
-                raise InputError(f"The header of {label} cannot be used. {fault}")
-            header = Header(names, delimiter, _positions(names, options, label))
-            used = skipped + taken
-            rest = batch._replace(first_line=batch.first_line + used, lines=batch.lines[used:])
-            return header, rest
-        if batch.cut is not None:
-            raise InputError(f"{label} begins with a line of over a million characters, so it is no CSV file.")
-    raise InputError(f"{label} is empty: a CSV file needs a header line that names its columns.")
+        complete = batch.final or batch.cut is not None
+        if skipped is None:
+            if batch.cut is not None:
+                raise InputError(f"{label} begins with a line of over {MAX_RECORD:,} characters, so it is no CSV file.")
+            if batch.final:
+                raise InputError(f"{label} is empty: a CSV file needs a header line that names its columns.")
+            batch = next(batches)
+            continue
+        lines = batch.lines[skipped:]
+        names, delimiter, taken = _split(lines, options)
+        if options.column(CREDENTIAL) in names or complete or batch.size > MAX_RECORD:
+            break
+        batch = _joined(batch, next(batches))  # a quoted name may go over the end of a batch
+    if not batch.clean and (fault := stain("".join(lines[:taken]), options.encoding)):
+        raise InputError(f"The header of {label} cannot be used. {fault}")
+    if not names or max(map(len, names)) > MAX_FIELD:
+        raise InputError(
+            f"The header of {label} cannot be read as CSV: a quote in it is not closed, or closed too early."
+        )
+    header = Header(names, delimiter, _positions(names, options, label))
+    used = skipped + taken
+    return header, batch._replace(first_line=batch.first_line + used, lines=batch.lines[used:])
 
 
-def _split(lines: list[str], options: ReadOptions, label: str) -> tuple[tuple[str, ...], str, int]:
+def _joined(one: Batch, other: Batch) -> Batch:
+    return other._replace(
+        first_line=one.first_line,
+        lines=one.lines + other.lines,
+        size=one.size + other.size,
+        clean=one.clean and other.clean,
+    )
+
+
+def _split(lines: list[str], options: ReadOptions) -> tuple[tuple[str, ...], str, int]:
+    """The names, the delimiter that shows most known ones, and the lines taken; no names if quotes are wrong."""
+    credential = options.column(CREDENTIAL)
     wanted = {options.column(field) for field in FIELDS}
-    best: tuple[tuple[bool, int, int], tuple[str, ...], str, int] | None = None
+    best: tuple[tuple[str, ...], str, int] = (), ",", 1
+    best_score = (False, 0, 0)
+    broken = False
     for delimiter in _DELIMITERS:
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
             names = tuple(name.strip() for name in next(reader))
         except csv.Error:
+            broken = True
             continue
-        score = (options.column(CREDENTIAL) in names, len(wanted.intersection(names)), len(names))
-        if best is None or score > best[0]:
-            best = score, names, delimiter, reader.line_num
-    if best is None or max(map(len, best[1])) > MAX_FIELD:
-        raise InputError(
-            f"The header of {label} cannot be read as CSV: a quote in it is not closed, or closed too early."
-        )
-    return best[1:]
+        score = (credential in names, len(wanted.intersection(names)), len(names))
+        if score > best_score:
+            best, best_score = (names, delimiter, reader.line_num), score
+    if broken and not best_score[0] and credential in lines[0]:
+        return (), ",", 1  # right but for its quotes: other delimiters find one long name in it
+    return best
 
 
 def _positions(names: tuple[str, ...], options: ReadOptions, label: str) -> dict[str, int]:

@@ -9,7 +9,7 @@ from worker.readers.csv_rows import csv_rows
 from worker.readers.header import read_header
 from worker.readers.jsonl_rows import jsonl_rows
 from worker.readers.judge import Judge
-from worker.readers.records import Records
+from worker.readers.records import Records, allow_long_cells
 from worker.readers.sources import Source
 from worker.readers.text import read_batches
 
@@ -36,6 +36,7 @@ class Input:
         judge = Judge(options)
         batches = read_batches(source, options.encoding)
         if self.format == "csv":
+            allow_long_cells()
             header, rest = read_header(batches, options, source.label)
             self.header = header.names
             self._rows = csv_rows(Records(chain((rest,), batches), header, options.encoding), header, judge)

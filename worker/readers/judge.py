@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 from worker.models import Job, RejectedRow, UserKey
@@ -17,6 +16,7 @@ _DIGITS: Final = 32
 _TO_SHAPE: Final = bytes.maketrans(b"123456789abcdefABCDEF", b"0" * 21)
 _SHAPE: Final = b"00000000-0000-0000-0000-000000000000"
 _TWO_SHAPES: Final = _SHAPE * 2
+_THREE_SHAPES: Final = _SHAPE * 3
 
 # Skip the keyword handling of a named tuple's own constructor: a third of its time, once a row.
 _new = tuple.__new__
@@ -41,12 +41,11 @@ class Judge:
             key, one, other = UserKey.ACS_USER, user, identity
         if (
             not other
-            and len(credential) == _LENGTH
-            and (credential + one).encode("ascii", "replace").translate(_TO_SHAPE) == _TWO_SHAPES
-            and (not workspace or canonical(workspace))
+            and len(credential) == len(one) == _LENGTH
+            and (credential + one + workspace).encode("ascii", "replace").translate(_TO_SHAPE)
+            == (_THREE_SHAPES if workspace else _TWO_SHAPES)
         ):
-            place = canonical(workspace) if workspace else None
-            return _new(Job, (row, line, credential.lower(), key, one.lower(), place))
+            return _new(Job, (row, line, credential.lower(), key, one.lower(), workspace.lower() or None))
         return self._closely(row, line, credential, user, identity, workspace)
 
     def _closely(self, row: int, line: int, *cells: str) -> Job | RejectedRow:
@@ -61,7 +60,7 @@ class Judge:
             return RejectedRow(row, line, reason)
         person = (self._identity, identity) if identity else (self._user, user)
         for column, text in ((self._credential, credential), person, (self._workspace, workspace)):
-            if text and canonical(text) is None:
+            if text and not _is_uuid(text):
                 return RejectedRow(row, line, f"{column} is {_no_uuid(text)}")
         return Job(
             row,
@@ -73,10 +72,8 @@ class Judge:
         )
 
 
-@lru_cache(maxsize=256)  # a file names few workspaces, each of them often
-def canonical(text: str) -> str | None:
-    """A UUID of 36 characters in lower case; None for anything else."""
-    return text.lower() if text.encode("ascii", "replace").translate(_TO_SHAPE) == _SHAPE else None
+def _is_uuid(text: str) -> bool:
+    return text.encode("ascii", "replace").translate(_TO_SHAPE) == _SHAPE
 
 
 def shown(text: str, limit: int = 40) -> str:

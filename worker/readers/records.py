@@ -25,14 +25,20 @@ if TYPE_CHECKING:
 
     from worker.readers.header import Header
 
-__all__ = ["Record", "Records"]
+__all__ = ["Record", "Records", "allow_long_cells"]
 
 Record = tuple[int, list[str], str | None]
 """The line on which it starts, its cells (none for a blank line), and what is wrong with it."""
 
 _QUOTED: Final = re.compile(r'"(?:[^"]++|"")*+"')
 _ALLOWANCE: Final = 4 * MAX_RECORD
-_WASTE_SHARE: Final = 8
+_WASTE_SHARE: Final = 2
+
+
+def allow_long_cells() -> None:
+    """Raise the `csv` module's limit where it would refuse good cells."""
+    if csv.field_size_limit() < MAX_FIELD:
+        csv.field_size_limit(MAX_FIELD)
 
 
 class Records:
@@ -45,8 +51,6 @@ class Records:
         self._encoding = encoding
         self._seen = 0
         self._wasted = 0
-        if csv.field_size_limit() < MAX_FIELD:
-            csv.field_size_limit(MAX_FIELD)
 
     def __iter__(self) -> Iterator[Record]:
         carried: list[str] = []  # an unfinished record at the end of the last batch
