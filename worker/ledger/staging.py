@@ -179,7 +179,8 @@ def _write_inputs(  # noqa: C901, PLR0913 - one loop, its counters and its way o
                     staged.append((run_no, row, line, shard, credential, None, user, workspace, cells))
             else:
                 staged.append((run_no, parsed.row, parsed.line, None, None, None, None, None, cells))
-                invalid.append((run_no, parsed.row, "invalid", parsed.reason, now, 0, False, False))
+                # The driver wants the values in the order of the table's columns.
+                invalid.append((run_no, parsed.row, "invalid", parsed.reason, 0, False, now, False))
             if len(staged) == _GROUP:
                 if not keep_going():
                     return False
