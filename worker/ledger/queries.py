@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ExportRow",
     "Group",
+    "count_decided",
     "count_outcomes",
     "fetch_examples",
     "fetch_workspaces",
     "group_rows",
+    "stream_decided",
     "stream_export",
     "stream_latencies",
 ]
@@ -142,6 +144,19 @@ def stream_export(engine: Engine, run_no: int) -> Generator[ExportRow]:
         yield ExportRow(record[0], record[1], make(record[2:]))
 
 
+def stream_decided(engine: Engine, run_no: int, *, limit: int | None = None) -> Generator[tuple[int, int, str, str]]:
+    """(row, line, outcome, detail) of the rows that have a result, in input order."""
+    query = (
+        select(results.c.row, inputs.c.line, results.c.outcome, results.c.detail)
+        .join(inputs, and_(inputs.c.run_no == results.c.run_no, inputs.c.row == results.c.row))
+        .where(results.c.run_no == bindparam("run"))
+        .order_by(results.c.row)
+    )
+    if limit is not None:
+        query = query.limit(limit)
+    yield from _stream(engine, query, run_no)
+
+
 def group_rows(engine: Engine, run_no: int) -> Iterator[Group]:
     """The rows of a run by what a report tells of them, in one scan."""
     keys = (
@@ -159,6 +174,14 @@ def group_rows(engine: Engine, run_no: int) -> Iterator[Group]:
     )
     for shard, outcome, *rest in _stream(engine, query, run_no):
         yield Group(shard, _OUTCOMES[outcome], *rest)
+
+
+def count_decided(engine: Engine, run_no: int) -> Counter[Outcome]:
+    """How many rows have each outcome, of those that have a result at all; quicker than `count_outcomes`."""
+    query = (
+        select(results.c.outcome, func.count()).where(results.c.run_no == bindparam("run")).group_by(results.c.outcome)
+    )
+    return Counter({_OUTCOMES[outcome]: count for outcome, count in _stream(engine, query, run_no)})
 
 
 def count_outcomes(engine: Engine, run_no: int) -> Counter[Outcome]:
