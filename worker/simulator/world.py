@@ -64,6 +64,7 @@ class World:
         self._people: dict[bytes, bytes] = {}
         self._named: dict[bytes, bytes] = {}
         self._extras: dict[bytes, dict[str, Any]] = {}
+        self._systems: dict[tuple[str, int], bytes] = {}
         self._workspaces: dict[str, int] = {}
         self._workspace_ids: list[str] = []
 
@@ -144,7 +145,11 @@ class World:
         if extra is not None and "acs_system_id" in extra:
             return packed(extra["acs_system_id"])
         number = subject.draws[Draw.SYSTEM] % self.settings.systems_per_workspace
-        return self._seeded.derived(b"system", packed(subject.workspace) + number.to_bytes(4, "big"))
+        known = self._systems.get((subject.workspace, number))
+        if known is None:
+            raw = packed(subject.workspace) + number.to_bytes(4, "big")
+            known = self._systems[subject.workspace, number] = self._seeded.derived(b"system", raw)
+        return known
 
     def home_of(self, person: Person, workspace: str) -> bytes:
         """The system of a person; one who was never introduced lives where the hash says."""

@@ -1,0 +1,1 @@
+"""The Seam look-alike."""
