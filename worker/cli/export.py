@@ -68,9 +68,7 @@ def _to_stdout(engine: Engine, run: Run, kind: _Kind, output: Output) -> None:
         records = JsonlFormat(run.header, run.id, include_codes=output.include_codes)
     # UTF-8 and the formats' own line ends, whatever the terminal's settings: it is a file that passes here.
     with (
-        open(  # noqa: PTH123 - from a descriptor
-            sys.stdout.fileno(), "w", encoding="utf-8", errors="backslashreplace", newline="", closefd=False
-        ) as file,
+        open(sys.stdout.fileno(), "w", encoding="utf-8", errors="backslashreplace", newline="", closefd=False) as file,
         closing(stream_export(engine, run.run_no)) as rows,
     ):
         file.write(records.heading)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from dataclasses import dataclass
 from signal import SIGINT, SIGPIPE
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from worker.cli.stdout import silence_stdout
 from worker.errors import AssignWorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Invocation", "ends_quietly", "silence_stdout"]
+__all__ = ["Invocation", "ends_quietly"]
 
 INTERNAL_ERROR: Final = 70
 
@@ -51,14 +50,6 @@ def ends_quietly(invocation: Invocation) -> Iterator[None]:
         raise click.exceptions.Exit(128 + SIGPIPE) from None
     except Exception as raised:  # noqa: BLE001 - the last place where anything can be said about it
         raise click.exceptions.Exit(_report(raised, invocation)) from None
-
-
-def silence_stdout() -> None:
-    """Write no more to a stdout whose reader has gone, not even what is still buffered."""
-    with contextlib.suppress(OSError, ValueError):
-        descriptor = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(descriptor, sys.stdout.fileno())
-        os.close(descriptor)
 
 
 def _report(raised: Exception, invocation: Invocation) -> int:

@@ -39,7 +39,7 @@ class Rehearsal:
         # handed on. Its stdin is a pipe that closes when this process dies.
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-P", "-m", "worker", "simulate", "--port", "0"),
+            *("-P", "-m", "worker", "simulate", "--port", "0", "--end-with-stdin"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={name: value for name, value in os.environ.items() if not name.startswith("SEAM_")},

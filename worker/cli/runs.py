@@ -8,9 +8,13 @@ import click
 
 from worker.cli.loading import load, open_ledger, start_logs
 from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, setting, takes_no_key
+from worker.cli.stdout import print_json
+from worker.cli.words import amount, moment, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
 
     from worker.ledger.runs import Run
     from worker.models import Outcome
@@ -22,7 +26,7 @@ __all__ = ["command"]
 @declare(takes_no_key, ledger_here, as_json, config, setting("log_level"))
 def command(*, config_file: str | None, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 - settings
     """List the latest 50 runs of a ledger, newest first."""
-    from worker.cli.page import open_page, print_json  # noqa: PLC0415 - slow to import
+    from worker.cli.page import open_page  # noqa: PLC0415 - slow to import
     from worker.ledger.queries import count_outcomes  # noqa: PLC0415 - likewise
     from worker.ledger.runs import list_runs  # noqa: PLC0415 - likewise
 
@@ -58,8 +62,8 @@ def _as_dict(run: Run, counts: Mapping[Outcome, int]) -> dict[str, object]:
     }
 
 
-def _table(counted: Sequence[tuple[Run, Mapping[Outcome, int]]]) -> object:
-    from worker.cli.page import amount, cell, moment, plain_table, span  # noqa: PLC0415 - slow to import
+def _table(counted: Sequence[tuple[Run, Mapping[Outcome, int]]]) -> Table:
+    from worker.cli.page import cell, plain_table  # noqa: PLC0415 - slow to import
 
     table = plain_table(
         *("run", "name", "state", "rows", "outcomes", "started", "sending"), numbers=("rows", "sending")

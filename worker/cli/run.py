@@ -1,0 +1,86 @@
+"""`assign-worker run`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from worker.cli.failures import Invocation
+from worker.cli.loading import load
+from worker.cli.options import GroupedCommand, as_json, config, declare, option, setting, takes_no_key
+from worker.cli.protect import forbid_cores
+from worker.cli.stdout import print_json
+
+__all__ = ["command"]
+
+STDIN: Final = "-"
+
+
+@click.command(
+    "run",
+    cls=GroupedCommand,
+    epilog="""Keys come from SEAM_API_KEY (or SEAM_PERSONAL_ACCESS_TOKEN with SEAM_WORKSPACE_ID), or from the
+    files that --config names. Every option is a variable too: ASSIGN_WORKER_MAX_ATTEMPTS.
+
+    Exit codes: 0 every row is assigned; 1 some row needs a look; 2 nothing was sent; 3 stopped early, resumable;
+    4 another process holds the ledger; 130 and 143 interrupted, resumable.""",
+)
+@click.argument("jobs", metavar="JOBS")
+@declare(
+    takes_no_key,
+    config,
+    option("Options", "--again", is_flag=True, default=False, help="Send a finished input once more, as a new run."),
+    option(
+        "Options",
+        "--recover",
+        is_flag=True,
+        default=False,
+        help="The ledger is from a backup: read owners before sending.",
+    ),
+    option(
+        "Options",
+        "--simulate",
+        is_flag=True,
+        default=False,
+        help="Rehearse against a local look-alike; no key needed.",
+    ),
+    as_json,
+    setting(
+        *("format", "encoding", "map"),
+        *("ledger", "results", "name", "include_codes", "raw_cells"),
+        *("endpoint", "proxy", "ca_file"),
+        *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details", "takeover"),
+        *("max_failures", "deadline"),
+        *("log_format", "log_level", "quiet", "progress"),
+    ),
+)
+def command(  # noqa: PLR0913 - one parameter an option
+    jobs: str,
+    *,
+    config_file: str | None,
+    again: bool,
+    recover: bool,
+    simulate: bool,
+    as_json: bool,
+    **flags: Any,  # noqa: ANN401 - settings, judged by worker.config
+) -> None:
+    """Send every assignment of JOBS (CSV or JSONL, plain, .gz or .zst; - is stdin).
+
+    Results go into the ledger and a file beside JOBS. The same command again goes on where this one stopped;
+    what is settled is not sent again.
+    """
+    forbid_cores()
+    click.get_current_context().ensure_object(Invocation).subject = f"the run of {jobs}"
+    settings = load(flags, config_file, keys=not simulate)
+
+    from worker.cli.execution import execute  # noqa: PLC0415 - slow to import
+    from worker.cli.summary import print_report  # noqa: PLC0415 - likewise
+
+    report = execute(None if jobs == STDIN else Path(jobs), settings, again=again, recover=recover, simulate=simulate)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        print_report(report)
+    raise click.exceptions.Exit(report.exit_code)

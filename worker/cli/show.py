@@ -1,0 +1,39 @@
+"""`assign-worker show`: the summary of a run, as it was at its end or is now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from worker.cli.loading import load, open_ledger, start_logs
+from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, setting, takes_no_key
+from worker.cli.stdout import print_json
+
+__all__ = ["command"]
+
+
+@click.command("show", cls=GroupedCommand)
+@click.argument("run", required=False)
+@declare(takes_no_key, ledger_here, as_json, config, setting("log_level"))
+def command(
+    run: str | None,
+    *,
+    config_file: str | None,
+    as_json: bool,
+    **flags: Any,  # noqa: ANN401 - settings, judged by worker.config
+) -> None:
+    """Show the summary of RUN: an id that `runs` lists; without it, the latest."""
+    settings = load(flags, config_file, keys=False)
+    start_logs(settings)
+
+    from worker.cli.summary import print_report  # noqa: PLC0415 - slow to import
+    from worker.ledger.runs import get_run  # noqa: PLC0415 - likewise
+    from worker.report import build_report  # noqa: PLC0415 - likewise
+
+    with open_ledger(settings) as ledger:
+        report = build_report(ledger.engine, get_run(ledger.engine, run), ledger=str(ledger.path))
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        print_report(report)

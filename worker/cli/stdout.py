@@ -1,0 +1,38 @@
+"""stdout: the one page, or the one JSON document, that a command is for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["may_close", "print_json", "silence_stdout"]
+
+
+def silence_stdout() -> None:
+    """Write no more to a stdout whose reader has gone, not even what is still buffered."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def may_close() -> Iterator[None]:
+    """A reader that has seen enough (`| head`) changes nothing but what is seen: the exit code stays."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
+
+
+def print_json(document: object) -> None:
+    """Write one JSON document, and nothing else, to stdout."""
+    with may_close():
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
