@@ -1,0 +1,1 @@
+"""What comes out of the ledger: its queries, and the results file."""
