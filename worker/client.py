@@ -1,7 +1,7 @@
 """Seam over aiohttp: one method a route, each giving an `Attempt` and raising nothing for what the net did.
 
 The one place that knows aiohttp's exceptions. The key goes to the configured origin only: no redirect is
-followed, no cookie kept, no proxy taken from the environment, nothing decompressed, at most 1 MiB read.
+followed, no cookie kept, no proxy taken from the environment, nothing decompressed, at most 1 MiB read (`wire`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 
 from worker.config import MissingKey
 from worker.masking import mask_in
@@ -23,22 +24,16 @@ from worker.models import Attempt, Call, Job, StopCause, UserKey, Verdict
 from worker.replies import read_reply, tidy
 from worker.retry import parse_retry_after
 from worker.seam import AssignRequest
+from worker.wire import LARGEST_BODY, Route, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from worker.config import Target
 
 __all__ = ["SeamClient"]
 
-LARGEST_BODY: Final = 1024 * 1024
-KEEP_ALIVE: Final = 10.0
-"""Seconds; shorter than any usual server's, so that it is rarely the server that closes a connection first."""
 CONNECT_SHARE: Final = 0.5
 """Of an attempt's time; a connection that takes longer is given up as never made."""
 PAGE_SIZE: Final = 500
-
-_TOO_LARGE: Final = b"\x00"
 
 
 class SeamClient:
@@ -54,39 +49,26 @@ class SeamClient:
         self._target = target
         self._concurrency = concurrency
         self._timeout = timeout
-        self._urls = {call: f"{target.endpoint}/{call.value}" for call in Call}
-        self._headers: dict[str | None, Mapping[str, str] | MissingKey] = {}
-        self._session: aiohttp.ClientSession
+        self._routes: dict[tuple[str | None, Call], Route | MissingKey] = {}
+        self._wire: Wire
 
     async def __aenter__(self) -> Self:
-        """Open the session; no connection is made yet."""
+        """Be ready to send; no connection is made yet."""
         context: ssl.SSLContext | bool = True
         if self._target.ca_file is not None:
             context = ssl.create_default_context(cafile=self._target.ca_file)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self._concurrency, keepalive_timeout=KEEP_ALIVE, ssl=context
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout * CONNECT_SHARE),
+        self._wire = Wire(
+            self._target.endpoint,
+            limit=self._concurrency,
+            connect_timeout=self._timeout * CONNECT_SHARE,
+            trust=context,
             proxy=self._target.proxy,
-            headers={
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "Content-Type": "application/json",
-                "User-Agent": f"assign-worker/{version('assign-worker')} "
-                f"(Python {platform.python_version()}; aiohttp {aiohttp.__version__})",
-                "seam-sdk-name": "assign-worker",
-                "seam-sdk-version": version("assign-worker"),
-            },
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close every connection."""
-        await self._session.close()
+        await self._wire.close()
 
     async def assign(self, job: Job) -> Attempt:
         """Give the credential to the person, once."""
@@ -134,35 +116,23 @@ class SeamClient:
         given = {name: value for name, value in parameters.items() if value is not None}
         return await self._call(call, workspace_id, json.dumps(given).encode())
 
-    def _headers_of(self, workspace_id: str | None) -> Mapping[str, str] | MissingKey:
-        known = self._headers.get(workspace_id)
-        if known is None:
-            key = self._target.credentials.resolve(workspace_id)
-            known = self._headers[workspace_id] = key if isinstance(key, MissingKey) else key.headers()
-        return known
+    def _route(self, call: Call, workspace_id: str | None) -> Route | MissingKey:
+        key = self._target.credentials.resolve(workspace_id)
+        if isinstance(key, MissingKey):
+            return key
+        return self._wire.route(call.value, {**_HEADERS, **key.headers()})
 
     async def _call(self, call: Call, workspace_id: str | None, body: bytes) -> Attempt:
-        headers = self._headers_of(workspace_id)
         began, clock = time.time(), time.perf_counter()
-        if isinstance(headers, MissingKey):
-            return Attempt(
-                call,
-                Verdict.HALT,
-                began,
-                0.0,
-                error_type="missing_key",
-                error_message=headers.reason,
-                stop=StopCause.MISSING_KEY,
-            )
         try:
-            async with (
-                asyncio.timeout(self._timeout),
-                self._session.post(
-                    self._urls[call], data=body, headers=headers, allow_redirects=False
-                ) as response,
-            ):
-                reply = await _bounded(response)
-        except (aiohttp.ClientError, OSError, TimeoutError, asyncio.TimeoutError, ValueError) as error:
+            route = self._routes.get((workspace_id, call))
+            if route is None:
+                route = self._routes[workspace_id, call] = self._route(call, workspace_id)
+            if isinstance(route, MissingKey):
+                return _no_key(call, began, route)
+            async with asyncio.timeout(self._timeout):
+                status, headers, reply = await self._wire.post(route, body)
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             verdict, kind, stop = _failure(error)
             return Attempt(
                 call,
@@ -174,24 +144,24 @@ class SeamClient:
                 stop=stop,
             )
         duration = time.perf_counter() - clock
-        request_id = response.headers.get("seam-request-id")
-        if reply is _TOO_LARGE:
+        request_id = headers.get("seam-request-id")
+        if reply is None:
             return Attempt(
                 call,
                 Verdict.AMBIGUOUS,
                 began,
                 duration,
                 error_type="reply_too_large",
-                error_message=f"a reply with status {response.status} of more than {LARGEST_BODY} bytes",
+                error_message=f"a reply with status {status} of more than {LARGEST_BODY} bytes",
             )
-        reading = read_reply(call, response.status, reply, has_request_id=request_id is not None)
+        reading = read_reply(call, status, reply, has_request_id=request_id is not None)
         if reading.verdict is Verdict.DONE:
             return Attempt(
                 call,
                 Verdict.DONE,
                 began,
                 duration,
-                response.status,
+                status,
                 request_id,
                 reading.credential,
                 reading.user,
@@ -203,11 +173,11 @@ class SeamClient:
             reading.verdict,
             began,
             duration,
-            response.status,
+            status,
             tidy(request_id) if request_id else None,
             error_type=reading.error_type,
             error_message=mask_in(reading.error_message, self._secrets()),
-            retry_after=parse_retry_after(response.headers.get("Retry-After"), now=datetime.now(UTC))
+            retry_after=parse_retry_after(headers.get("Retry-After"), now=datetime.now(UTC))
             if reading.verdict is Verdict.LIMITED
             else None,
             stop=reading.stop,
@@ -219,25 +189,31 @@ class SeamClient:
 
 def _assign_body(job: Job) -> bytes:
     if job.user_key is UserKey.ACS_USER:
-        return AssignRequest(acs_credential_id=job.acs_credential_id, acs_user_id=job.user_id).body()  # type: ignore[arg-type] # pydantic makes the UUIDs
-    return AssignRequest(acs_credential_id=job.acs_credential_id, user_identity_id=job.user_id).body()  # type: ignore[arg-type] # likewise
+        return AssignRequest(acs_credential_id=job.acs_credential_id, acs_user_id=job.user_id).body()
+    return AssignRequest(acs_credential_id=job.acs_credential_id, user_identity_id=job.user_id).body()
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body, or `_TOO_LARGE`: then the connection is dropped with what is left."""
-    stream = response.content
-    body = await stream.readany()
-    if stream.at_eof():
-        return body
-    chunks, size = [body], len(body)
-    while chunk := await stream.readany():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > LARGEST_BODY:
-            response.close()
-            return _TOO_LARGE
-    return b"".join(chunks)
+def _no_key(call: Call, began: float, missing: MissingKey) -> Attempt:
+    return Attempt(
+        call,
+        Verdict.HALT,
+        began,
+        0.0,
+        error_type="missing_key",
+        error_message=missing.reason,
+        stop=StopCause.MISSING_KEY,
+    )
 
+
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+    "User-Agent": f"assign-worker/{version('assign-worker')} "
+    f"(Python {platform.python_version()}; aiohttp {aiohttp.__version__})",
+    "seam-sdk-name": "assign-worker",
+    "seam-sdk-version": version("assign-worker"),
+}
 
 _FAILURES: Final[tuple[tuple[type[BaseException], Verdict, str, StopCause | None], ...]] = (
     # The most specific first: a certificate error is also a connector error, which is also an OS error, and
@@ -252,7 +228,7 @@ _FAILURES: Final[tuple[tuple[type[BaseException], Verdict, str, StopCause | None
     (aiohttp.InvalidURL, Verdict.HALT, "invalid_url", StopCause.WRONG_URL),
     (aiohttp.ServerDisconnectedError, Verdict.AMBIGUOUS, "connection_closed", None),
     (aiohttp.ClientPayloadError, Verdict.AMBIGUOUS, "reply_cut_short", None),
-    (aiohttp.ClientResponseError, Verdict.AMBIGUOUS, "broken_reply", None),
+    (HttpProcessingError, Verdict.AMBIGUOUS, "broken_reply", None),
     (TimeoutError, Verdict.AMBIGUOUS, "timeout", None),
     (ConnectionResetError, Verdict.AMBIGUOUS, "connection_reset", None),
     (OSError, Verdict.AMBIGUOUS, "connection_reset", None),

@@ -14,9 +14,10 @@ import pytest
 import trustme
 
 from tests.client.raw_server import RawServer, never, reply, says, serving
-from worker.client import LARGEST_BODY, SeamClient
+from worker.client import SeamClient
 from worker.config import Settings
 from worker.models import Attempt, Call, Job, StopCause, UserKey, Verdict
+from worker.wire import LARGEST_BODY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,0 +1,139 @@
+"""POST after POST over aiohttp's connections, without its request and response objects.
+
+aiohttp does what is hard: DNS, TLS, proxies, the pool of connections, and the parser that the network feeds. What
+`ClientSession.post` makes anew for each call (a URL, merged headers, a request, a writer, a response, cookies,
+redirects) is the same for all of ours, and costs more than everything else that a row needs. So the head is rendered
+once per key and route and written with the body in one piece, and there is nothing that could keep a cookie, follow
+a redirect, ask the environment for a proxy or unpack a reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import aiohttp
+from yarl import URL
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+__all__ = ["LARGEST_BODY", "Reply", "Route", "Wire"]
+
+LARGEST_BODY: Final = 1024 * 1024
+KEEP_ALIVE: Final = 10.0
+"""Seconds; shorter than any usual server's, so that it is rarely the server that closes a connection first."""
+
+_LENGTH: Final = "Content-Length"
+
+
+class Reply(NamedTuple):
+    """A whole reply, as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in any case."""
+    body: bytes | None
+    """Not decompressed; None where it was larger than 1 MiB."""
+
+
+class Route:
+    """What is the same for all calls of one route with one key."""
+
+    __slots__ = ("head", "request")
+
+    def __init__(self, request: aiohttp.ClientRequest) -> None:
+        self.request = request
+        """Tells the pool where to connect; it is never sent itself."""
+        self.head = b""
+        """All of the request's head, but the value of its last header, Content-Length."""
+
+    def render(self) -> bytes:
+        """The head; made at the first call, since a proxy's connection may add a header."""
+        request = self.request
+        path = str(request.url) if request.proxy and not request.is_ssl() else request.url.raw_path
+        lines = [f"POST {path} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in request.headers.items() if name != _LENGTH]
+        if any(character in line for line in lines for character in "\r\n\0"):
+            raise ValueError("a header must not hold a line break")
+        self.head = "\r\n".join((*lines, f"{_LENGTH}: ")).encode()
+        return self.head
+
+
+class Wire:
+    """Connections to one service. Make and use it in one event loop.
+
+    Args:
+        endpoint: the URL before each route's path.
+        limit: the most connections at once.
+        connect_timeout: seconds after which a connection is given up as never made.
+        trust: certificates to trust; True is the system's.
+        proxy: its URL, where there is one.
+    """
+
+    def __init__(
+        self, endpoint: str, *, limit: int, connect_timeout: float, trust: ssl.SSLContext | bool, proxy: str | None
+    ) -> None:
+        self._endpoint = endpoint
+        self._proxy = URL(proxy) if proxy is not None else None
+        self._loop = asyncio.get_running_loop()
+        self._timeouts = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
+        self._connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEP_ALIVE, ssl=trust)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._connector.close()
+
+    def route(self, path: str, headers: Mapping[str, str]) -> Route:
+        """A route of the service; `headers` are sent with each call.
+
+        Raises:
+            aiohttp.InvalidURL: the endpoint is none.
+        """
+        url = URL(f"{self._endpoint}/{path}")
+        return Route(aiohttp.ClientRequest("POST", url, headers=headers, loop=self._loop, proxy=self._proxy))
+
+    async def post(self, route: Route, body: bytes) -> Reply:
+        """Send once, and read the whole reply.
+
+        Raises:
+            aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError: no reply came, or half of one.
+        """
+        try:
+            connection = await self._connector.connect(route.request, [], self._timeouts)
+        except TimeoutError:
+            raise aiohttp.ConnectionTimeoutError(f"no connection within {self._timeouts.sock_connect:g} s") from None
+        try:
+            protocol, transport = connection.protocol, connection.transport
+            if protocol is None or transport is None:
+                raise aiohttp.ServerDisconnectedError  # noqa: TRY301 - closed like every other failure
+            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+            transport.write(b"%b%d\r\n\r\n%b" % (route.head or route.render(), len(body), body))
+            message, content = await protocol.read()
+            while message.code < HTTPStatus.OK and message.code != HTTPStatus.SWITCHING_PROTOCOLS:
+                message, content = await protocol.read()
+            text = await _bounded(content)
+        except BaseException:
+            connection.close()
+            raise
+        if text is None:
+            connection.close()
+        else:
+            connection.release()
+        return Reply(message.code, message.headers, text)
+
+
+async def _bounded(content: aiohttp.StreamReader) -> bytes | None:
+    """The whole body, or None where it is too large."""
+    body = await content.readany()
+    if content.at_eof():
+        return body
+    chunks, size = [body], len(body)
+    while chunk := await content.readany():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            return None
+    return b"".join(chunks)
