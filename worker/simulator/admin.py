@@ -141,7 +141,7 @@ class Admin:
     def _owners(self) -> Iterator[bytes]:
         lines: list[str] = []
         size = 0
-        for owner in list(self._state.world.owners()):
+        for owner in self._state.world.owners():
             lines.append(json.dumps(owner))
             size += len(lines[-1])
             if size > _PIECE:

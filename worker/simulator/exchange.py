@@ -55,13 +55,12 @@ _STAYS: Final = Written(keep_alive=True)
 _CLOSES: Final = Written(keep_alive=False)
 
 
-def reset(transport: asyncio.BaseTransport) -> None:
+def reset(transport: asyncio.Transport) -> None:
     """End a connection with RST instead of FIN."""
     connection: Any = transport.get_extra_info("socket")
-    if connection is not None:
+    if connection is not None and not transport.is_closing():
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
-    if isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "abort"):
-        transport.abort()
+    transport.abort()
 
 
 class Exchange:

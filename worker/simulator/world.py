@@ -199,8 +199,8 @@ class World:
 
     def owners(self) -> Iterator[dict[str, object]]:
         """Every credential that has an owner now."""
-        for credential, raw in self._holdings.items():
-            holding = Holding._make(_HOLDING.unpack(raw))
+        for credential in list(self._holdings):  # more may become known while this is read
+            holding = Holding._make(_HOLDING.unpack(self._holdings[credential]))
             if holding.user == NOBODY:
                 continue
             yield {
