@@ -220,7 +220,8 @@ class _Run:
             if run is not None:
                 await asyncio.to_thread(discard_staging, ledger.engine)
         if run is not None and run.state == "finished":
-            return await self._finish(ledger, run, note=f"run {run.id} has already sent this input")
+            note = f"run {run.id} has already sent this input; --again sends it once more"
+            return await self._finish(ledger, run, note=note)
         deadline = self._arm_deadline()
         sending = self._settings.sending
         try:
