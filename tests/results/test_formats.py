@@ -97,7 +97,7 @@ def test_csv_values(ledger: Ledger, tmp_path: Path) -> None:
         "warning_codes": "a;b",
         "code": MASK,
         "card_number": "",
-        "started_at": "2027-01-15T08:00:00.062Z",
+        "started_at": "2027-01-15T08:00:00.063Z",
         "finished_at": "2027-01-15T08:00:02.000Z",
         "duration_ms": "1000",
         "run_id": run.id,
@@ -124,7 +124,7 @@ def test_jsonl_values(ledger: Ledger, tmp_path: Path) -> None:
         "warnings": WARNINGS,
         "credential_errors": [],
         "code": None,
-        "started_at": "2027-01-15T08:00:00.062Z",
+        "started_at": "2027-01-15T08:00:00.063Z",
         "duration_ms": 1000,
     }
     assert {name: record[name] for name in expected} == expected

@@ -48,6 +48,9 @@ _quoted: Final = json.encoder.encode_basestring
 _QUOTED_MASK: Final = _quoted(MASK)
 
 
+_MILLISECONDS: Final = tuple(f".{number:03d}Z" for number in range(1000))
+
+
 @lru_cache(maxsize=4)
 def _second(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
@@ -55,8 +58,8 @@ def _second(second: int) -> str:
 
 def _moment(seconds: float) -> str:
     """`2026-11-24T01:53:12.345Z`."""
-    second, milliseconds = divmod(round(seconds * 1000.0), 1000)
-    return f"{_second(second)}.{milliseconds:03d}Z"
+    milliseconds = int(seconds * 1000.0 + 0.5)
+    return _second(milliseconds // 1000) + _MILLISECONDS[milliseconds % 1000]
 
 
 def _distinct(names: Iterable[str], taken: Iterable[str]) -> list[str]:
