@@ -93,10 +93,20 @@ def _windows(_: click.Context, param: click.Parameter, given: tuple[str, ...]) -
 @click.option("--errors", type=_SHARE, help="Share of 5xx: 500, 502, 503 and 504 alike.")
 @click.option("--error-form", type=click.Choice(["json", "html", "text", "empty", "mixed"]))
 @click.option(
-    "--fault", "faults", multiple=True, metavar="KIND=SHARE", callback=_shares, help="Any fault of assign; repeatable."
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND=SHARE",
+    callback=_shares,
+    help="A fault of assign, e.g. reset_after=0.01.",
 )
 @click.option(
-    "--read-fault", "read_faults", multiple=True, metavar="KIND=SHARE", callback=_shares, help="Likewise, of reads."
+    "--read-fault",
+    "read_faults",
+    multiple=True,
+    metavar="KIND=SHARE",
+    callback=_shares,
+    help="A fault of reads, e.g. never=0.01.",
 )
 @click.option("--fault-times", type=click.IntRange(min=0), help="Requests a credential hit; 0 is all.")
 @click.option("--applied-share", type=_SHARE, help="Share of faults before which the call was applied.")
