@@ -53,7 +53,7 @@ class Crowd:
             guilty = crowd >= NEAR * self.cap
         if guilty:
             # Where a probe went too far, back to what has held; where that itself is too much, below it.
-            self.cap = self._held if probing and self._held < crowd else max(crowd - 1.0, 1.0)
+            self.cap = max(crowd - 2.0, self._held) if probing and self._held < crowd else max(crowd - 1.0, 1.0)
             self._held = self.cap
         elif self.cap != math.inf:
             self.cap = self._held = math.inf

@@ -28,6 +28,7 @@ TELLING_REPLIES = 32
 RETRY_PERIOD = 5.0
 """Seconds after which a service that got slower is tried with a little more."""
 RETRY_FACTOR = 1.25
+RETRY_GAIN = 1.1
 RISK = 0.05
 """At most this share of all rows in flight: what a long window rejects at its end is then no more."""
 LEAST_RISK = 16.0
@@ -48,6 +49,8 @@ class Growth:
         "_shortest",
         "_slow_since",
         "_sum",
+        "_trial_from",
+        "_trial_rate",
         "full",
         "round_trip",
         "window",
@@ -67,6 +70,8 @@ class Growth:
         self._shortest = math.inf
         self._best = 0.0
         self._slow_since = math.inf
+        self._trial_from = 0.0
+        self._trial_rate = 0.0
 
     def start(self, now: float) -> None:
         """The first request is being sent."""
@@ -109,7 +114,9 @@ class Growth:
         self.round_trip = trip if self.round_trip == 0.0 else self.round_trip + SMOOTHING * (trip - self.round_trip)
         self._shortest = min(self._shortest, trip)
         self._blind_until = math.inf
-        if self.full and self.window < self._bound:
+        if self._trial_from:
+            self._end_trial(trip, rate)
+        elif self.full and self.window < self._bound:
             factor = FACTOR if trip < LONG_TRIP else LONG_FACTOR
             if trip < SLOWER * self._shortest or rate > EFFECT * factor * self._best:
                 self._grow(factor)
@@ -119,13 +126,22 @@ class Growth:
                 self._slow_since = now
             elif now > self._slow_since + RETRY_PERIOD:
                 self._slow_since = now
-                self._shortest = trip
+                self._trial_from = self.window
+                self._trial_rate = rate
                 self._grow(RETRY_FACTOR)
         self._best = max(self._best, rate)
         self._round_start = now
         self._count = 0
         self._sum = 0.0
         self.full = False
+
+    def _end_trial(self, trip: float, rate: float) -> None:
+        """A little more was tried: keep it if it brought something."""
+        if rate > RETRY_GAIN * self._trial_rate:
+            self._shortest = trip
+        else:
+            self.window = self._trial_from
+        self._trial_from = 0.0
 
     def _grow(self, factor: float) -> None:
         self.window = min(self.window * factor, self._bound)

@@ -207,7 +207,11 @@ class Limit:
                 ),
             )
         moved = not MOVED_DOWN * level < self.level < MOVED_UP * level
-        self._trusted = steady or self._accepted >= pace.TELLING and self._bounds[1] < pace.DOUBTFUL * self._accepted / open_span
+        self._trusted = steady or (
+            self._early == 0
+            and self._accepted >= pace.TELLING
+            and (not moved or self._bounds[1] < pace.DOUBTFUL * self._accepted / open_span)
+        ) or (self._early > 0 and self._trusted and self._early < 4)
         if self._trusted:
             self._hold = pace.hold_for(self._hold, self.level, self._gate if gate_end > now else 0.0, moved=moved)
         else:

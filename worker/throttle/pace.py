@@ -34,7 +34,8 @@ LEAN = 0.9
 rate accepted on average (right where bursts are large, but too low where a gate shut the lane)."""
 DOUBTFUL = 1.5
 """Where the two are further apart than this, the estimate is but a guess between them."""
-LEAN_GATED = 0.75
+LEAN_TRUSTED = 0.95
+LEAN_GATED = 0.6
 LEAN_FREE = 0.3
 BELOW = 0.98
 """A new level, of the rate that was just too high."""
@@ -51,8 +52,8 @@ HOLD_MOVED = 2.0
 """Seconds on a level far from the one before."""
 HOLD_STEP = 4.0
 """Each event that confirms a level lets it hold so much longer."""
-HOLD_PER_GATE = 20.0
-"""At most so many times the gate that a 429 brings: five per cent of the time behind gates."""
+HOLD_PER_GATE = 30.0
+"""At most so many times the gate that a 429 brings: three per cent of the time behind gates."""
 
 
 def rate_at(level: float, age: float, *, searching: bool, round_trip: float) -> float:
@@ -83,7 +84,12 @@ def estimate(
         return EARLY_CUTS[min(early, len(EARLY_CUTS)) - 1] * level
     else:
         return SEARCH_CUT * level
-    lean = LEAN if high < DOUBTFUL * low else LEAN_GATED if gated else LEAN_FREE
+    if trusted:
+        lean = LEAN_TRUSTED if gated else LEAN
+    elif high > DOUBTFUL * low:
+        lean = LEAN_GATED if gated else LEAN_FREE
+    else:
+        lean = LEAN
     return low ** (1.0 - lean) * high**lean
 
 

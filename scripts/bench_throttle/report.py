@@ -1,0 +1,130 @@
+"""The command: one table, one JSON, and whether each bar is reached."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from bench_throttle import evaluate
+from bench_throttle.evaluate import OURS, SCHEMES, Outcome, Summary, as_json, summarise
+from bench_throttle.scenarios import EVALUATION_SEED, TUNING_SEED
+
+BARS = {
+    "long runs, time median": ("time_median", 1.05),
+    "long runs, time p95": ("time_p95", 1.15),
+    "long runs, time worst": ("time_worst", 1.5),
+    "429s, median": ("limited_median", 0.03),
+    "429s, worst": ("limited_worst", 0.10),
+    "requests inside a Retry-After": ("violations", 0.0),
+}
+SHORT_MEDIAN = 1.5
+RAMP = 1.0
+PUSH = 2.0
+FAIR = 0.5
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Evaluate and print; exit 1 if a bar is missed."""
+    parser = argparse.ArgumentParser(prog="bench --throttle", description=__doc__)
+    parser.add_argument("--scenarios", type=int, default=200, help="long scenarios for our own scheme")
+    parser.add_argument("--rivals", type=int, default=40, help="how many of them the rivals play too")
+    parser.add_argument("--fair", type=int, default=20, help="scenarios shared by 2 and by 4 workers")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--tuning", action="store_true", help="the seeds that the constants were tuned on")
+    parser.add_argument("--json", metavar="FILE", help="write the JSON there instead of stdout's end")
+    options = parser.parse_args(argv)
+    begin = time.perf_counter()
+    first = TUNING_SEED if options.tuning else EVALUATION_SEED
+    rivals = [name for name in SCHEMES if name != OURS]
+    with ProcessPoolExecutor(options.processes) as pool:
+        jobs: list[tuple[str, Any]] = []
+        for start in range(0, options.scenarios, 10):
+            seeds = range(first + start, first + min(start + 10, options.scenarios))
+            jobs.append(("long", pool.submit(evaluate.play_all, seeds, [OURS])))
+            jobs.append(("short", pool.submit(evaluate.play_all, seeds, [OURS], short=True)))
+        for start in range(0, options.rivals, 10):
+            seeds = range(first + start, first + min(start + 10, options.rivals))
+            jobs.append(("long", pool.submit(evaluate.play_all, seeds, rivals)))
+            jobs.append(("short", pool.submit(evaluate.play_all, seeds, rivals, short=True)))
+        long_runs: dict[str, list[Outcome]] = {name: [] for name in SCHEMES}
+        short_runs: dict[str, list[Outcome]] = {name: [] for name in SCHEMES}
+        for which, job in jobs:
+            for name, outcomes in job.result().items():
+                (long_runs if which == "long" else short_runs)[name].extend(outcomes)
+    report: dict[str, Any] = {"schemes": {}}
+    for name, make in SCHEMES.items():
+        if not long_runs[name]:
+            continue
+        count = options.fair if name == OURS else min(options.fair, 4)
+        fair = {
+            str(workers): sorted(evaluate.fair_share(first + n, workers, make) for n in range(count))
+            for workers in (2, 4)
+        }
+        report["schemes"][name] = {
+            "long": as_json(summarise(long_runs[name])),
+            "short": as_json(summarise(short_runs[name])),
+            "ramp_s": round(evaluate.ramp_time(make), 3),
+            "pushed": round(max(evaluate.push(make, first + n) for n in range(count)), 2),
+            "fair_worst": {workers: round(shares[0], 3) for workers, shares in fair.items()},
+            "fair_median": {workers: round(statistics.median(shares), 3) for workers, shares in fair.items()},
+        }
+    same = [outcome for outcome in long_runs[OURS] if outcome.seed < first + options.rivals]
+    report["throttle_on_the_rivals_scenarios"] = as_json(summarise(same)) if same else None
+    report["bars"] = bars(report["schemes"][OURS], summarise(long_runs[OURS]))
+    report["worst"] = [
+        {"seed": o.seed, "kind": o.kind, "time": round(o.over_ideal, 3), "limited": round(o.limited_share, 3)}
+        for o in sorted(long_runs[OURS], key=lambda o: -o.over_ideal)[:10]
+    ]
+    report["seconds"] = round(time.perf_counter() - begin, 1)
+    print_table(report)
+    text = json.dumps(report, indent=1)
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    else:
+        print(text)
+    return 0 if all(bar["reached"] for bar in report["bars"].values()) else 1
+
+
+def bars(ours: dict[str, Any], long_run: Summary) -> dict[str, dict[str, Any]]:
+    """Each bar with what was measured."""
+    measured = {name: (getattr(long_run, field), bar) for name, (field, bar) in BARS.items()}
+    measured["short runs, time median"] = (ours["short"]["time_median"], SHORT_MEDIAN)
+    measured["no limit, seconds to 90 %"] = (ours["ramp_s"], RAMP)
+    measured["slowing service, in flight over its knee"] = (ours["pushed"], PUSH)
+    result = {
+        name: {"measured": round(value, 4), "bar": bar, "reached": value <= bar}
+        for name, (value, bar) in measured.items()
+    }
+    for workers, share in ours["fair_worst"].items():
+        result[f"smallest of {workers} workers, of its fair share"] = {
+            "measured": share,
+            "bar": FAIR,
+            "reached": share >= FAIR,
+        }
+    return result
+
+
+def print_table(report: dict[str, Any]) -> None:
+    """The schemes side by side, then the bars."""
+    head = ("scheme", "time med", "p95", "worst", "429 med", "worst", "short", "ramp s", "push", "fair 2", "fair 4")
+    print("{:20}{:>6}{:>9}{:>8}{:>8}{:>9}{:>8}{:>8}{:>8}{:>7}{:>8}{:>8}".format(head[0], "n", *head[1:]))
+    for name, row in report["schemes"].items():
+        long_run = row["long"]
+        print(
+            f"{name:20}{long_run['scenarios']:6}{long_run['time_median']:9.3f}{long_run['time_p95']:8.3f}"
+            f"{long_run['time_worst']:8.2f}{long_run['limited_median']:9.4f}{long_run['limited_worst']:8.3f}"
+            f"{row['short']['time_median']:8.2f}{row['ramp_s']:8.3f}{row['pushed']:7.2f}"
+            f"{row['fair_worst']['2']:8.2f}{row['fair_worst']['4']:8.2f}"
+        )
+    for name, bar in report["bars"].items():
+        print(f"{'ok  ' if bar['reached'] else 'MISS'} {name}: {bar['measured']:g} (bar {bar['bar']:g})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
