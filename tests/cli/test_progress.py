@@ -9,7 +9,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from worker.cli.progress import Bar, Lines, choose_teller
+from worker.cli.bar import Bar
+from worker.cli.execution import choose_teller
+from worker.cli.progress import Lines
 from worker.config import Logging
 from worker.control import Progress
 from worker.logs import configure_logging, get_logger

@@ -69,7 +69,7 @@ def _outcomes(report: RunReport) -> Table:
 
 
 def _failures(report: RunReport) -> Table:
-    table = plain_table("not well", "type", "rows", "e.g. row", "what happened there", numbers=("rows", "e.g. row"))
+    table = plain_table("problem", "type", "rows", "e.g. row", "what happened there", numbers=("rows", "e.g. row"))
     for failure in report.failures[:_MOST_LINES]:
         table.add_row(
             cell(failure.outcome.value, OUTCOME_STYLES.get(failure.outcome, "")),
@@ -102,8 +102,8 @@ def _figures(console: Console, report: RunReport) -> None:
             f"Sending   {span(report.sending_seconds)}, {per_second(report.rows_per_second)} rows/s",
         )
     if report.attempts:
-        again = "1 row was" if report.retried_rows == 1 else f"{amount(report.retried_rows)} rows were"
-        line(console, f"Attempts  {amount(report.attempts)}; {again} sent more than once")
+        again = f", {amount(report.retried_rows)} of the rows more than once" if report.retried_rows else ""
+        line(console, f"Attempts  {amount(report.attempts)}{again}")
     if report.latency is not None:
         late = report.latency
         times = (("median", late.p50), ("90 %", late.p90), ("99 %", late.p99), ("longest", late.max))
