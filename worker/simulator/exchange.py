@@ -52,7 +52,7 @@ class Written(web.StreamResponse):
 
 
 _STAYS: Final = Written(keep_alive=True)
-_CLOSES: Final = Written(keep_alive=False)
+CLOSES: Final = Written(keep_alive=False)
 
 
 def reset(transport: asyncio.Transport) -> None:
@@ -81,22 +81,22 @@ class Exchange:
         """A complete, correct reply."""
         keep_alive = self._keep_alive
         self._write(head(reply, self.request_id, keep_alive=keep_alive) + reply.body)
-        return _STAYS if keep_alive else _CLOSES
+        return _STAYS if keep_alive else CLOSES
 
     def reply_with_length(self, reply: Reply, length: int, *, close: bool) -> Written:
         """A reply whose Content-Length is a lie."""
         self._write(head(reply, self.request_id, length=length) + reply.body)
-        return _CLOSES if close else _STAYS
+        return CLOSES if close else _STAYS
 
     def reply_until_close(self, reply: Reply) -> Written:
         """HTTP/1.0: no length, the end of the connection ends the body."""
         self._write(head(reply._replace(version="1.0"), self.request_id, length=-1) + reply.body)
-        return _CLOSES
+        return CLOSES
 
     def reply_and_close(self, reply: Reply) -> Written:
         """A reply that lets the caller keep the connection, which then closes all the same."""
         self._write(head(reply, self.request_id) + reply.body)
-        return _CLOSES
+        return CLOSES
 
     def reply_behind_continue(self, reply: Reply) -> Written:
         """An informational reply first, though nobody asked for it."""
@@ -110,7 +110,7 @@ class Exchange:
     def reset(self) -> Written:
         """No reply; the connection is reset."""
         reset(self._transport)
-        return _CLOSES
+        return CLOSES
 
     async def reset_mid_body(self, reply: Reply) -> Written:
         """Half of the body, then a reset."""
@@ -122,7 +122,7 @@ class Exchange:
         """No reply until the caller goes."""
         while not self._transport.is_closing():  # noqa: ASYNC110 - aiohttp sets no event when a caller goes
             await asyncio.sleep(_GONE_CHECK)
-        return _CLOSES
+        return CLOSES
 
     async def drip(self, reply: Reply, interval: float) -> Written:
         """The body byte by byte."""

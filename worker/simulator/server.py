@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from worker.simulator.admin import Admin, outage_patch
-from worker.simulator.exchange import reset
+from worker.simulator.exchange import CLOSES, reset
 from worker.simulator.service import Service
 from worker.simulator.settings import OutageMode, SimulatorSettings
 from worker.simulator.state import State
@@ -95,7 +95,10 @@ class RunningSimulator:
         path = request.raw_path.partition("?")[0]
         if path.startswith(_CONTROL):
             return await self._admin.answer(request, path)
-        return await self._service.answer(request, path)
+        try:
+            return await self._service.answer(request, path)
+        except ConnectionResetError:
+            return CLOSES  # the caller went before its reply came
 
     def _take(self, settings: SimulatorSettings) -> None:
         self._state.configure(settings)

@@ -1,0 +1,98 @@
+"""Runs in forked children: each starts in milliseconds, since the parent has imported everything, and dies for real.
+
+The parent must have no threads and no open database when it forks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from worker.batch import run_batch
+from worker.config import Settings
+from worker.control import Control
+from worker.errors import AssignWorkerError
+from worker.models import Step, StopCause
+
+if TYPE_CHECKING:
+    from tests.soak.ground import Ground
+
+__all__ = ["fork_run", "wait_for"]
+
+
+def fork_run(
+    ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[Step, int] | None = None, **options: object
+) -> int:
+    """Start `run_batch` on this ground in a child; its process id.
+
+    Args:
+        ground: the input, the ledger, the service.
+        concurrency: as the option.
+        timeout: as the option, seconds.
+        die_at: kill -9 itself at the n-th time that this step is reached.
+        **options: further settings.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    with suppress(BaseException):
+        code = _child(ground, concurrency=concurrency, timeout=timeout, die_at=die_at, **options)
+    os._exit(code)
+
+
+def _child(
+    ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[Step, int] | None, **options: object
+) -> int:
+    left = {die_at[0]: die_at[1]} if die_at else {}
+
+    def on_step(step: Step) -> None:
+        if step in left:
+            left[step] -= 1
+            if left[step] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    async def main() -> int:
+        control = Control()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, control.stop, StopCause.SIGTERM)
+        settings = Settings.from_options(
+            api_key=ground.server.api_key,
+            endpoint=ground.server.url,
+            ledger=str(ground.ledger),
+            results=ground.results,
+            concurrency=concurrency,
+            timeout=timeout,
+            **options,
+        )
+        report = await run_batch(ground.jobs, settings, control=control, on_step=on_step if die_at else None)
+        return report.exit_code
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main())
+    except AssignWorkerError as error:
+        with (ground.folder / "errors.txt").open("a") as told:
+            told.write(f"{error}\n")
+        return error.exit_code
+    except BaseException:  # noqa: BLE001 - told, and judged by the parent
+        with (ground.folder / "errors.txt").open("a") as told:
+            traceback.print_exc(file=told)
+        return 70
+
+
+def wait_for(pid: int) -> int:
+    """The child's exit code; minus the signal that ended it."""
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+if sys.platform == "win32":
+    raise RuntimeError("needs fork")
