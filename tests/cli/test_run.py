@@ -208,6 +208,8 @@ def test_a_rehearsal_needs_no_key(tmp_path: Path) -> None:
     assert "rehearsal" in lines[0].lower()
     assert "rehearsal" in lines[-1].lower()
     assert (tmp_path / "jobs.rehearsal.csv").exists()
+    shown = [call([name, "--ledger", "assign-ledger.rehearsal.db"], {}).out for name in ("show", "runs")]
+    assert all(page.startswith("REHEARSAL") for page in shown)
     assert not (tmp_path / "assign-ledger.db").exists()
     assert [child.pid for child in psutil.Process().children() if child.pid not in before] == []
 

@@ -18,6 +18,7 @@ from worker.cli.page import OUTCOME_STYLES
 from worker.cli.progress import figures, note_of, phase_of
 from worker.cli.words import amount
 from worker.logs import escape_controls
+from worker.models import Outcome
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -80,8 +81,8 @@ class Bar:
         first.add_row(*parts)
         lines: list[Table | Text] = [first]
         counts = Text("  ", no_wrap=True, overflow="ellipsis")
-        for outcome, count in progress.outcomes.items():
-            if count:
+        for outcome in Outcome:
+            if count := progress.outcomes.get(outcome, 0):
                 counts.append(f"{outcome.value} {amount(count)}  ", style=OUTCOME_STYLES.get(outcome, ""))
         if progress.phase == "sending":
             counts.append(f"{amount(progress.in_flight)} in flight", style="dim")

@@ -74,7 +74,7 @@ async def _run(  # noqa: PLR0913 - the command's switches
         teller(progress)
 
     def drain(cause: StopCause) -> None:
-        control.stop(cause)
+        control.stop(cause, f"interrupted by {cause.value.upper()}; the same command goes on from here")
         teller.say(_farewell(latest))
 
     def leave() -> None:

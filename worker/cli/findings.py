@@ -56,8 +56,8 @@ def _problems(console: Console, report: CheckReport, found: int) -> None:
     table = plain_table("row", "line", "problem", "column", "what is wrong", numbers=("row", "line"))
     for problem in report.problems(_MOST_PROBLEMS):
         table.add_row(
-            amount(problem.row),
-            amount(problem.line),
+            str(problem.row),
+            str(problem.line),
             cell(problem.kind.value, OUTCOME_STYLES.get(problem.kind, "")),
             cell(problem.column),
             cell(problem.sentence),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from worker.config import Settings
     from worker.ledger import Ledger
 
-__all__ = ["load", "open_ledger", "start_logs"]
+__all__ = ["is_rehearsal", "load", "open_ledger", "start_logs"]
 
 DEFAULT_LEDGER: Final = "assign-ledger.db"
 
@@ -66,3 +66,8 @@ def open_ledger(settings: Settings) -> Ledger:
     from worker.ledger import Ledger  # noqa: PLC0415 - slow to import
 
     return Ledger(settings.output.ledger or DEFAULT_LEDGER, exclusive=False)
+
+
+def is_rehearsal(ledger: Ledger) -> bool:
+    """Whether its runs went to the simulator: rehearsals have ledgers of their own, by name."""
+    return ledger.path.name.endswith(".rehearsal.db")

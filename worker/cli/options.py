@@ -49,13 +49,12 @@ class GroupedCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section a heading, or one in all where the options are few."""
         sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            heading = getattr(param, "heading", "Options")
+        shown = [param for param in self.get_params(ctx) if isinstance(param, click.Option) and not param.hidden]
+        for param in shown:
+            heading = param.heading if isinstance(param, GroupedOption) and len(shown) >= _FEW else "Options"
             record = param.get_help_record(ctx)
-            if record is not None and not isinstance(param, click.Argument):
+            if record is not None:
                 sections.setdefault(heading, []).append(record)
-        if sum(map(len, sections.values())) < _FEW:
-            sections = {"Options": [record for records in sections.values() for record in records]}
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records, col_max=34)
@@ -86,16 +85,10 @@ _SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
         multiple=True,
         help="Read FIELD from another column. Repeatable.",
     ),
-    "ledger": option(
-        _OUTPUT, "--ledger", metavar="URL", help="A path, or a URL. Default: assign-ledger.db beside the input."
-    ),
-    "results": option(
-        _OUTPUT, "--results", metavar="FILE", help="Default: NAME.results.csv or .jsonl beside the input."
-    ),
+    "ledger": option(_OUTPUT, "--ledger", metavar="URL", help="Path or URL. Default: assign-ledger.db beside JOBS."),
+    "results": option(_OUTPUT, "--results", metavar="FILE", help="Default: NAME.results.csv or .jsonl beside JOBS."),
     "name": option(_OUTPUT, "--name", metavar="NAME", help="What history compares by. Default: the file's name."),
-    "include_codes": _flag(
-        _OUTPUT, "--include-codes", help="Record PINs and card numbers in the clear. Default: masked."
-    ),
+    "include_codes": _flag(_OUTPUT, "--include-codes", help="Show PINs and card numbers. Default: masked."),
     "raw_cells": _flag(_OUTPUT, "--raw-cells", help="Write cells as they are that a spreadsheet would run."),
     "endpoint": option(_SERVICE, "--endpoint", metavar="URL", help="Default: https://connect.getseam.com."),
     "proxy": option(_SERVICE, "--proxy", metavar="URL", help="Default: none; proxy variables are not read."),
@@ -108,7 +101,7 @@ _SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
         _SENDING,
         "--outage-patience",
         metavar="SPAN",
-        help="Wait so long for a service that is down. Default: 30m.",
+        help="Wait so long while the service is down. Default: 30m.",
     ),
     "details": _flag(_SENDING, "--details/--no-details", help="Read what an empty reply left out. Default: yes."),
     "takeover": option(_SENDING, "--takeover", metavar="allow|refuse", help="Replace another owner? Default: allow."),
@@ -153,12 +146,10 @@ config = option(
     "--config",
     "config_file",
     metavar="FILE",
-    help="A TOML file of settings; flags and variables go before it.",
+    help="Settings as TOML; flags and variables go before it.",
 )
 
-ledger_here = option(
-    "Options", "--ledger", metavar="URL", help="A path, or a URL. Default: assign-ledger.db in this folder."
-)
+ledger_here = option("Options", "--ledger", metavar="URL", help="Default: assign-ledger.db in this folder.")
 
 as_json = _flag("Options", "--json", "as_json", default=False, help="One JSON document on stdout.")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.loading import load, open_ledger, start_logs
+from worker.cli.loading import is_rehearsal, load, open_ledger, start_logs
 from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, setting, takes_no_key
 from worker.cli.stdout import print_json
 from worker.cli.words import amount, moment, span
@@ -33,11 +33,14 @@ def command(*, config_file: str | None, as_json: bool, **flags: Any) -> None:  #
     settings = load(flags, config_file, keys=False)
     start_logs(settings)
     with open_ledger(settings) as ledger:
+        rehearsal = is_rehearsal(ledger)
         counted = [(run, count_outcomes(ledger.engine, run.run_no)) for run in list_runs(ledger.engine)]
     if as_json:
         print_json([_as_dict(run, counts) for run, counts in counted])
         return
     with open_page() as console:
+        if rehearsal:
+            console.print("REHEARSALS: nothing went to Seam", style="bold yellow")
         if counted:
             console.print(_table(counted))
         else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from worker.cli.loading import load, open_ledger, start_logs
+from worker.cli.loading import is_rehearsal, load, open_ledger, start_logs
 from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, setting, takes_no_key
 from worker.cli.stdout import print_json
 
@@ -32,7 +32,12 @@ def command(
     from worker.report import build_report  # noqa: PLC0415 - likewise
 
     with open_ledger(settings) as ledger:
-        report = build_report(ledger.engine, get_run(ledger.engine, run), ledger=str(ledger.path))
+        report = build_report(
+            ledger.engine,
+            get_run(ledger.engine, run),
+            ledger=str(ledger.path),
+            rehearsal=is_rehearsal(ledger),
+        )
     if as_json:
         print_json(report.as_dict())
     else:

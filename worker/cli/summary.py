@@ -75,7 +75,7 @@ def _failures(report: RunReport) -> Table:
             cell(failure.outcome.value, OUTCOME_STYLES.get(failure.outcome, "")),
             cell(failure.error_type),
             amount(failure.rows),
-            amount(failure.example_row),
+            str(failure.example_row),
             cell(failure.message),
         )
     if (more := len(report.failures) - _MOST_LINES) > 0:
