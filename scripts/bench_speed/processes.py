@@ -1,0 +1,113 @@
+"""Processes pinned to a core: the service on the last one, one client at a time on the first."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["KEY", "PEERS_PYTHON", "WORKER", "WORKER_PYTHON", "Ended", "FailedError", "Service", "run", "serving"]
+
+HERE: Final = Path(__file__).parent
+TOP: Final = HERE.parent.parent
+WORKER_PYTHON: Final = TOP / ".venv/bin/python"
+PEERS_PYTHON: Final = TOP / ".venv-bench/bin/python"
+WORKER: Final = TOP / ".venv/bin/assign-worker"
+KEY: Final = "seam_bench0000_00000000000000000000"
+
+
+class FailedError(RuntimeError):
+    """A process that was measured ended badly."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a process used, from start to exit."""
+
+    stdout: str
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+    started_at: float
+    """By the monotonic clock, which all processes share."""
+
+    def json(self) -> dict[str, Any]:
+        """Its standard output, which is one JSON document."""
+        document: dict[str, Any] = json.loads(self.stdout)
+        return document
+
+
+def run(command: Sequence[object], *, codes: tuple[int, ...] = (0,)) -> Ended:
+    """Run a command on the first core, to its end.
+
+    Raises:
+        FailedError: its exit code is none of `codes`.
+    """
+    core = min(os.sched_getaffinity(0))
+    words = [str(word) for word in command]
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        began = time.monotonic()
+        process = subprocess.Popen(  # noqa: S603 - our own commands
+            words,
+            stdout=stdout,
+            stderr=stderr,
+            env={**os.environ, "SEAM_API_KEY": KEY},
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - there are no threads here
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said, complained = (_read(stream.fileno()) for stream in (stdout, stderr))
+    if process.returncode not in codes:
+        raise FailedError(f"{' '.join(words)} ended with {process.returncode}:\n{complained[-2000:]}")
+    return Ended(said, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, began)
+
+
+def _read(descriptor: int) -> str:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with open(descriptor, encoding="utf-8", closefd=False) as stream:
+        return stream.read()
+
+
+class Service:
+    """The quick server, in a process of its own on the last core."""
+
+    def __init__(self, delay: float) -> None:
+        core = max(os.sched_getaffinity(0))
+        self._process = subprocess.Popen(  # noqa: S603 - our own script
+            [str(WORKER_PYTHON), str(HERE / "server.py"), str(core), str(delay)], stdout=subprocess.PIPE, text=True
+        )
+        self.url = f"http://127.0.0.1:{self._line()}"
+
+    def _line(self) -> str:
+        if self._process.stdout is None or not (line := self._process.stdout.readline()):
+            raise FailedError("the quick server did not start")
+        return line.strip()
+
+    def first_assign(self) -> float:
+        """When the first assign call of its life came, by the monotonic clock; waits for it."""
+        return float(self._line())
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextlib.contextmanager
+def serving(delay: float) -> Iterator[Service]:
+    """The service, for as long as the block runs."""
+    service = Service(delay)
+    try:
+        yield service
+    finally:
+        service.stop()
