@@ -280,3 +280,25 @@ def test_an_unknown_run_is_exit_2(service: Service, tmp_path: Path, command: lis
     ended = call(command, {})
     assert (ended.code, ended.out) == (2, "")
     assert "assign-worker runs" in ended.err
+
+
+@pytest.mark.parametrize("command", [["show"], ["show", "--json"], ["results"]])
+def test_a_stdout_that_cannot_be_written_is_named(service: Service, tmp_path: Path, command: list[str]) -> None:
+    """A full disk behind `>`: one line, and no traceback at the exit."""
+    call(["run", write_jobs(tmp_path / "jobs.csv", make_jobs(1))], service.environ())
+    with Path("/dev/full").open("w") as full, Started(command, {}, tmp_path, stdout=full) as started:
+        ended = started.end()
+    assert ended.code == 70
+    assert ended.err.startswith("assign-worker: error: stdout cannot be written: No space left on device")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_an_export_whose_reader_has_gone_ends_like_any_filter(service: Service, tmp_path: Path) -> None:
+    """`results | head` is quiet, and its exit code says that not all was read."""
+    call(["run", write_jobs(tmp_path / "jobs.csv", make_jobs(5))], service.environ())
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Started(["results"], {}, tmp_path, stdout=writer) as started:
+        os.close(writer)
+        ended = started.end()
+    assert (ended.code, ended.err) == (128 + signal.SIGPIPE, "")

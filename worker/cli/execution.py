@@ -94,6 +94,7 @@ async def _run(  # noqa: PLR0913 - the command's switches
                 control=control,
                 watch=watch,
                 observers=(LogAttempts(),),
+                command=("assign-worker", *sys.argv[1:]),
             )
         finally:
             await rehearsal.end()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
+from worker.cli.stdout import writing
 from worker.ledger.queries import stream_export
 from worker.ledger.runs import get_run
 from worker.results import export_results
@@ -68,6 +69,7 @@ def _to_stdout(engine: Engine, run: Run, kind: _Kind, output: Output) -> None:
         records = JsonlFormat(run.header, run.id, include_codes=output.include_codes)
     # UTF-8 and the formats' own line ends, whatever the terminal's settings: it is a file that passes here.
     with (
+        writing(),
         open(sys.stdout.fileno(), "w", encoding="utf-8", errors="backslashreplace", newline="", closefd=False) as file,
         closing(stream_export(engine, run.run_no)) as rows,
     ):

@@ -8,10 +8,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from worker.errors import AssignWorkerError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["may_close", "print_json", "silence_stdout"]
+__all__ = ["may_close", "print_json", "silence_stdout", "writing"]
 
 
 def silence_stdout() -> None:
@@ -23,11 +25,32 @@ def silence_stdout() -> None:
 
 
 @contextlib.contextmanager
-def may_close() -> Iterator[None]:
-    """A reader that has seen enough (`| head`) changes nothing but what is seen: the exit code stays."""
+def writing() -> Iterator[None]:
+    """Name stdout in what a write to it may raise.
+
+    Raises:
+        AssignWorkerError: it cannot be written, for example to a full disk.
+        BrokenPipeError: its reader has gone.
+    """
     try:
         yield
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence_stdout()
+        raise AssignWorkerError(
+            f"stdout cannot be written: {error.strerror or error}; what was recorded is safe, and "
+            "`assign-worker show` tells it again"
+        ) from None
+
+
+@contextlib.contextmanager
+def may_close() -> Iterator[None]:
+    """A reader that has seen enough (`| head`) changes nothing but what is seen: the exit code stays."""
+    try:
+        with writing():
+            yield
     except BrokenPipeError:
         silence_stdout()
 
