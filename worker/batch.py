@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import Counter, deque
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from worker.client import SeamClient
 from worker.config import KeyKind, MissingKey, resolve_deadline
 from worker.control import Control, Progress
-from worker.errors import ConfigError, InterruptedEarlyError, TerminatedEarlyError, UsageError
+from worker.errors import ConfigError, InterruptedEarlyError, TerminatedEarlyError
 from worker.ledger import Ledger, holder
 from worker.ledger.claims import (
     ShardWriter,
@@ -42,76 +40,24 @@ from worker.ledger.runs import (
     note_stop,
 )
 from worker.ledger.staging import finish_staging, reject_other_workspaces, stage
-from worker.models import Outcome, StopCause
+from worker.models import StopCause
+from worker.paths import Paths
 from worker.pipeline import Pipeline
 from worker.preflight import Preflight, ask_workspace
 from worker.readers import ReadOptions, hash_file, open_input
 from worker.report import RunReport, build_report
-from worker.results import export_results
+from worker.results import check_destination, export_results
+from worker.watching import tell_sending, tell_staging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from worker.config import Settings
     from worker.ledger.claims import Batch, Claim, OpenRow
     from worker.models import InputRow, Job, Step, Stop
     from worker.ports import AttemptObserver
 
-__all__ = ["Paths", "run_batch"]
-
-WATCH_INTERVAL = 0.1
-"""Seconds between two calls of `watch`."""
-_RATE_SPAN = 50
-"""Looks over which the present rate is taken: five seconds."""
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where a run's files are."""
-
-    input: Path | None
-    """None is stdin."""
-    ledger: str
-    results: Path
-
-    @classmethod
-    def of(cls, source: Path | None, settings: Settings, kind: str, *, rehearsal: bool) -> Paths:
-        """Settings' paths, or the ones beside the input; a rehearsal has its own (DESIGN 11.15).
-
-        Raises:
-            UsageError: results would overwrite the input or the ledger.
-        """
-        folder = source.parent if source is not None else Path()
-        stem = _stem(source)
-        results = settings.output.results
-        if results is None:
-            results = folder / f"{stem}.{'rehearsal' if rehearsal else 'results'}.{kind}"
-        ledger = settings.output.ledger
-        if ledger is None or rehearsal:
-            ledger = str(folder / ("assign-ledger.rehearsal.db" if rehearsal else "assign-ledger.db"))
-        paths = cls(source, ledger, results)
-        if source is not None and _same(results, source):
-            raise UsageError(f"--results {results} is the input itself; name another file")
-        if "://" not in ledger:
-            if _same(results, Path(ledger)):
-                raise UsageError(f"--results {results} is the ledger; name another file")
-            if source is not None and _same(Path(ledger), source):
-                raise UsageError(f"--ledger {ledger} is the input itself; name another file")
-        return paths
-
-
-def _same(one: Path, other: Path) -> bool:
-    with suppress(OSError):
-        if one.exists() and other.exists():
-            return one.samefile(other)
-    return one.resolve() == other.resolve()
-
-
-def _stem(source: Path | None) -> str:
-    name = "stdin" if source is None else source.name
-    for ending in (".gz", ".zst", ".csv", ".tsv", ".txt", ".jsonl", ".ndjson"):
-        name = name.removesuffix(ending)
-    return name
+__all__ = ["run_batch"]
 
 
 @dataclass(frozen=True)
@@ -142,6 +88,7 @@ async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
     control: Control | None = None,
     watch: Callable[[Progress], None] | None = None,
     observers: tuple[AttemptObserver, ...] = (),
+    command: Sequence[str] = (),
     on_step: Callable[[Step], None] | None = None,
 ) -> RunReport:
     """Send every assignment of a file; the same call again goes on where the last one stopped.
@@ -156,6 +103,7 @@ async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
         control: ends the run in order from outside, for example on a signal.
         watch: called in the event loop some ten times a second.
         observers: told of every HTTP call.
+        command: what the report names as the way to go on.
         on_step: told of every named step of the protocol; for tests.
 
     Returns:
@@ -173,8 +121,19 @@ async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
     )
     paths = Paths.of(source, settings, options.format_of(source), rehearsal=rehearsal)
     settings.target.credentials.require_any()
+    await asyncio.to_thread(check_destination, paths.results)
     control = control or Control()
-    batch = _Run(paths, options, settings, control, watch or (lambda _: None), observers, on_step, rehearsal=rehearsal)
+    batch = _Run(
+        paths,
+        options,
+        settings,
+        control,
+        watch or (lambda _: None),
+        observers,
+        on_step,
+        command,
+        rehearsal=rehearsal,
+    )
     with await asyncio.to_thread(Ledger, paths.ledger, exclusive=True) as ledger:
         return await batch.go(ledger, again=again, recover=recover)
 
@@ -191,6 +150,7 @@ class _Run:
         watch: Callable[[Progress], None],
         observers: tuple[AttemptObserver, ...],
         on_step: Callable[[Step], None] | None,
+        command: Sequence[str],
         *,
         rehearsal: bool,
     ) -> None:
@@ -200,6 +160,7 @@ class _Run:
         self._watch = watch
         self._observers = observers
         self._on_step = on_step
+        self._command = command
         self._rehearsal = rehearsal
         self._staged_rows = 0
         self._options = options
@@ -278,7 +239,7 @@ class _Run:
                     raise
                 return run, rows.sha256
 
-        watching = asyncio.create_task(self._tell_staging())
+        watching = asyncio.create_task(tell_staging(self._watch, lambda: self._staged_rows))
         try:
             staged = await asyncio.to_thread(read_all)
         finally:
@@ -297,11 +258,6 @@ class _Run:
 
     def _goes_on(self) -> bool:
         return self._control.cause is None
-
-    async def _tell_staging(self) -> None:
-        while True:
-            self._watch(Progress("staging", None, self._staged_rows))
-            await asyncio.sleep(WATCH_INTERVAL)
 
     def _arm_deadline(self) -> asyncio.TimerHandle | None:
         """Have the run stopped at `--deadline`."""
@@ -380,7 +336,7 @@ class _Run:
                 on_step=self._on_step,
             )
             self._control.forward_to(pipeline.stop)
-            watching = asyncio.create_task(self._tell_sending(pipeline, run, before))
+            watching = asyncio.create_task(tell_sending(self._watch, pipeline, run.rows, before))
             try:
                 execution = await pipeline.run()
             finally:
@@ -400,31 +356,6 @@ class _Run:
             now=time.time(),
         )
         return stops
-
-    async def _tell_sending(self, pipeline: Pipeline, run: Run, before: Mapping[Outcome, int]) -> None:
-        settled = {outcome: count for outcome, count in before.items() if outcome not in _OPEN}
-        looks: deque[tuple[float, int]] = deque(maxlen=_RATE_SPAN)
-        while True:
-            outcomes = Counter(settled) + pipeline.execution.outcomes
-            done = outcomes.total()
-            looks.append((time.monotonic(), done))
-            span = looks[-1][0] - looks[0][0]
-            lanes = pipeline.lanes
-            found = [lane.throttle.rate for lane in lanes if lane.throttle.rate is not None]
-            self._watch(
-                Progress(
-                    "sending",
-                    run.rows,
-                    done,
-                    outcomes,
-                    pipeline.in_flight,
-                    rate=(done - looks[0][1]) / span if span else 0.0,
-                    throttled=any(lane.throttle.throttled for lane in lanes),
-                    limit_rate=sum(found) if found else None,
-                    note=pipeline.trouble,
-                )
-            )
-            await asyncio.sleep(WATCH_INTERVAL)
 
     async def _finish(
         self, ledger: Ledger, run: Run, *, stops: Sequence[Stop] = (), note: str | None = None
@@ -452,12 +383,12 @@ class _Run:
             ledger=str(self._paths.ledger),
             results=str(self._paths.results),
             note=note,
+            command=self._command,
             rehearsal=self._rehearsal,
         )
 
 
 _KNOWN: Final = ("open", "finished")
-_OPEN: Final = frozenset({Outcome.PENDING, Outcome.IN_DOUBT})
 
 
 def _results_format(path: Path, run: Run) -> Literal["csv", "jsonl"]:

@@ -10,45 +10,31 @@ task of its own, so that no worker waits for a row that is in trouble.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from worker import outcomes
+from worker.details import read_details
 from worker.dispatch import Dispatcher
 from worker.errors import AssignWorkerError, RowStopped
+from worker.execution import Execution
 from worker.lane import Endpoint, Lane
-from worker.ledger.claims import Batch, OpenRow
-from worker.ledger.group_commit import GroupCommit
-from worker.models import Call, Outcome, Step, Stop, StopCause, Verdict
-from worker.retry import until_settled
+from worker.models import Outcome, Step, Stop, StopCause, Verdict
 from worker.settling import RowState, Rules, Settler
-from worker.window import FETCH, REFILL_BELOW, ShardQueue, Window
+from worker.supply import Supply
+from worker.waits import Waits
+from worker.window import ShardQueue, Window
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from worker.config import Bound, Sending
-    from worker.ledger.claims import Claim
-    from worker.models import Attempt, Job, Result
+    from worker.ledger.claims import Claim, OpenRow
+    from worker.models import Attempt, Result
     from worker.ports import AttemptObserver, Sender, ShardSource
 
 __all__ = ["Execution", "Pipeline"]
 
 _DETAILS_PAGE = 500
-
-
-@dataclass
-class Execution:
-    """What this execution has done so far; may be read at any time."""
-
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
-    calls: Counter[Call] = field(default_factory=Counter)
-    limited: int = 0
-    """429 replies."""
-    stops: list[Stop] = field(default_factory=list)
-    sending_seconds: float = 0.0
 
 
 class Pipeline:
@@ -83,7 +69,6 @@ class Pipeline:
     ) -> None:
         self.execution = Execution()
         self._claim = claim
-        self._source = source
         self._sender = sender
         self._rules = Rules(
             max_attempts=sending.max_attempts,
@@ -98,7 +83,6 @@ class Pipeline:
         self._on_step = on_step
         self._loop = asyncio.get_running_loop()
         self._endpoint = Endpoint(sending.concurrency)
-        self._window = Window(sending.concurrency)
         self._settler = Settler(sender, self, self._rules)
         self._dispatch = Dispatcher(self._loop)
         self._queues = {
@@ -110,18 +94,15 @@ class Pipeline:
             for shard in claim.shards
         }
         self._queue_of = {queue.lane: queue for queue in self._queues.values()}
+        self._supply = Supply(source, self._queues, Window(sending.concurrency), self, on_step)
+        self._waits = Waits(self._loop)
         self._tasks: dict[asyncio.Task[None], RowState] = {}
-        self._background: set[asyncio.Task[None]] = set()
-        self._parked: dict[asyncio.Future[None], Lane] = {}
-        """Waits of settling rows; a drain, or their lane's stop, ends them."""
-        self._until_over: set[asyncio.Future[None]] = set()
         self._notes: list[tuple[int, bool, int]] = []
         self._draining = False
         self._closing = False
         self._all_sent = asyncio.Event()
         self._stopped_lanes: set[Lane] = set()
         self._broken: BaseException | None = None
-        self._commit = GroupCommit(self._write, on_durable=self._on_durable, on_failure=self._break)
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -141,6 +122,8 @@ class Pipeline:
         breaker = self._endpoint.breaker
         if breaker.open_since is not None:
             return f"the service has not answered for {self._loop.time() - breaker.open_since:.0f} s; probing"
+        if self._waits.for_the_end == len(self._tasks) > 0 or (self._tasks and self._fresh_rows_over()):
+            return f"waiting to read {len(self._tasks)} unclear rows back"
         return None
 
     def stop(self, stop: Stop) -> None:
@@ -149,6 +132,7 @@ class Pipeline:
             return
         self._draining = self._dispatch.draining = True
         self.execution.stops.append(stop)
+        self._supply.stop()
         self._end_waits(None)
         self._dispatch.wake_all()
         self._look_for_the_end()
@@ -165,15 +149,15 @@ class Pipeline:
         try:
             for shard in self._claim.shards:
                 queue = self._queues[shard.shard]
-                self._window.open += len(shard.carried)
+                self._supply.window.open += len(shard.carried)
                 for opened in shard.carried:
                     self._start_settling(self._state(queue.lane, opened, sent_before=opened.maybe_applied))
-                self._refill(queue)
+                self._supply.refill(queue)
             workers = [asyncio.create_task(self._work()) for _ in range(self._endpoint.concurrency)]
             self._look_for_the_end()
             await self._all_sent.wait()
             if self._rules.details and not self._draining:
-                await self._read_details()
+                await read_details(self._supply, self._settler, self, self._queues.values(), self._rules)
         finally:
             await self._wind_up(workers)
             self.execution.sending_seconds = self._loop.time() - began
@@ -186,13 +170,9 @@ class Pipeline:
         if not self._all_sent.is_set():
             for task in (*workers, *self._tasks):
                 task.cancel()
-        await asyncio.gather(*workers, *self._tasks, *self._background, return_exceptions=True)
+        await asyncio.gather(*workers, *self._tasks, return_exceptions=True)
         self.execution.stops += [lane.stop for lane in self.lanes if lane.stop is not None]
-        lowered = {queue.shard: queue.last_dispatched for queue in self._queues.values()}
-        try:
-            await asyncio.shield(self._commit.flush(Batch(lowered=lowered, notes=self._notes)))
-        finally:
-            await self._commit.close()
+        await self._supply.close(self._notes)
         if self._broken is not None:
             raise self._broken
 
@@ -209,14 +189,14 @@ class Pipeline:
                 else:
                     await self._take_one(queue)
         except Exception as error:  # noqa: BLE001 - a defect of ours ends the run in order, and is raised by it
-            self._break(error)
+            self.on_broken(error)
         finally:
             self._look_for_the_end()
 
     async def _take_one(self, queue: ShardQueue) -> None:
         opened = queue.take()
         if queue.granted * 2 <= queue.target:
-            self._raise_mark(queue)
+            self._supply.raise_mark(queue)
         lane = queue.lane
         if opened.maybe_applied or self._rules.takeover_refused:
             self._start_settling(self._state(lane, opened, sent_before=False))
@@ -295,11 +275,11 @@ class Pipeline:
         state = self._tasks.pop(task)
         error = None if task.cancelled() else task.exception()
         if error is not None or task.cancelled():
-            self._window.open -= 1
+            self._supply.window.open -= 1
             surely_not = isinstance(error, RowStopped) and not state.maybe_applied
             self._notes.append((state.job.row, not surely_not, state.attempts))
             if error is not None and not isinstance(error, RowStopped):
-                self._break(error)
+                self.on_broken(error)
         self._look_for_the_end()
 
     async def send(self, row: RowState, *, retry: bool) -> Attempt:
@@ -328,32 +308,14 @@ class Pipeline:
     async def sleep(self, row: RowState, seconds: float) -> None:
         """`Road.sleep`: wait, unless the row is stopped."""
         self._refuse_if_stopped(row.lane)
-        if seconds > 0:
-            waiting: asyncio.Future[None] = self._loop.create_future()
-            timer = self._loop.call_later(seconds, _wake_up, waiting)
-            try:
-                await self._parked_until(waiting, row.lane)
-            finally:
-                timer.cancel()
+        await self._waits.sleep(row.lane, seconds)
 
     async def until_settling(self, row: RowState, not_before: float) -> None:
         """`Road.until_settling`: the end of fresh rows, or a window full of rows that wait; then `not_before`."""
         self._refuse_if_stopped(row.lane)
         if not self._fresh_rows_over():
-            waiting: asyncio.Future[None] = self._loop.create_future()
-            self._until_over.add(waiting)
-            try:
-                await self._parked_until(waiting, row.lane)
-            finally:
-                self._until_over.discard(waiting)
+            await self._waits.until_over(row.lane)
         await self.sleep(row, not_before - self._loop.time())
-
-    async def _parked_until(self, waiting: asyncio.Future[None], lane: Lane) -> None:
-        self._parked[waiting] = lane
-        try:
-            await waiting
-        finally:
-            del self._parked[waiting]
 
     def _refuse_if_stopped(self, lane: Lane) -> None:
         if self._draining or lane.stop is not None:
@@ -366,79 +328,52 @@ class Pipeline:
 
     def _look_for_the_end(self) -> None:
         """Called whenever something has ended: is everything?"""
-        if self._until_over and self._fresh_rows_over():
-            self._settle_now()
+        if self._waits.for_the_end and self._fresh_rows_over():
+            self._waits.tell_over()
         if self._tasks or self._endpoint.in_flight:
             return
         if self._draining or self._fresh_rows_over():
             self._all_sent.set()
 
-    def _settle_now(self) -> None:
-        for waiting in self._until_over:
-            _wake_up(waiting)
-
     def _on_lane_stopped(self, lane: Lane) -> None:
         if lane in self._stopped_lanes:
             return
         self._stopped_lanes.add(lane)
-        self._window.open -= self._queue_of[lane].unsent
+        self._supply.window.open -= self._queue_of[lane].unsent
         self._end_waits(lane)
         self._dispatch.wake_all()
 
     def _end_waits(self, lane: Lane | None) -> None:
         """End the waiting of settling rows: of one lane, or of all."""
-        for waiting, waits_for in list(self._parked.items()):
-            if lane in {None, waits_for} and not waiting.done():
-                waiting.set_exception(RowStopped())
+        self._waits.end(lane)
         for queue in self._queues.values():
             if lane in {None, queue.lane}:
                 self._dispatch.release(queue)
 
-    def _break(self, error: BaseException) -> None:
-        """Something that is no row's business went wrong: drain, and raise it from `run`."""
+    # `Consumer`, for the supply.
+
+    def on_rows(self, queue: ShardQueue) -> None:
+        """`Consumer.on_rows`: let the dispatcher look at the shard."""
+        self._dispatch.ready(queue)
+
+    def on_exhausted(self) -> None:
+        """`Consumer.on_exhausted`: perhaps that was the last."""
+        self._look_for_the_end()
+
+    def on_window_full(self) -> None:
+        """`Consumer.on_window_full`: rows that wait for the end of sending must not keep it from coming."""
+        if self._waits.for_the_end * 2 >= self._supply.window.size:
+            self._waits.tell_over()
+
+    def on_broken(self, error: BaseException) -> None:
+        """`Consumer.on_broken`: something that is no row's business went wrong; drain, and raise it from `run`."""
         if self._broken is None:
             self._broken = error
         self.stop(Stop(StopCause.LEDGER if isinstance(error, AssignWorkerError) else StopCause.INTERNAL, str(error)))
 
-    # Rows: fetched, marked, recorded.
-
-    def _refill(self, queue: ShardQueue) -> None:
-        """Fetch ahead in a thread, one fetch a shard at a time."""
-        if queue.fetching or queue.exhausted or self._draining or queue.lane.stop is not None:
-            return
-        queue.fetching = True
-        task = asyncio.create_task(self._fetch(queue))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _fetch(self, queue: ShardQueue) -> None:
-        fetch = partial(self._source.fetch, queue.shard, after_row=queue.fetched_through, limit=FETCH)
-        try:
-            queue.add(await asyncio.to_thread(fetch))
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises ends the run, and is raised by it
-            self._break(error)
-            return
-        queue.fetching = False
-        self._raise_mark(queue)
-        if queue.done:
-            self._look_for_the_end()
-
-    def _raise_mark(self, queue: ShardQueue) -> None:
-        """Ask for the next mark where one is due, and for more rows where they run low."""
-        if queue.unasked and not self._draining and queue.lane.stop is None:
-            room = self._window.room
-            if mark := queue.next_mark(room):
-                through, count = mark
-                self._window.open += count
-                self._commit.raise_mark(queue.shard, through, urgent=not queue.granted)
-            elif room <= 0 and len(self._until_over) * 2 >= self._window.size:
-                self._settle_now()  # else the end that they wait for would never come
-        if len(queue.rows) < REFILL_BELOW:
-            self._refill(queue)
-
     def _record(self, result: Result) -> None:
         """A row's final word: to the ledger, and into the counts."""
-        self._commit.add(result)
+        self._supply.record(result)
         counts = self.execution.outcomes
         counts[result.outcome] += 1
         if self._max_failures is not None and result.outcome in {Outcome.FAILED, Outcome.IN_DOUBT}:
@@ -451,56 +386,3 @@ class Pipeline:
                         "look at them, then run the same command again, with a higher --max-failures if they may",
                     )
                 )
-
-    def _write(self, batch: Batch) -> None:
-        """In the writer's thread: one commit, with its named steps."""
-        if self._on_step:
-            self._on_step(Step.BEFORE_COMMIT)
-        self._source.write(batch)
-        if self._on_step:
-            self._on_step(Step.AFTER_MARK if batch.marks else Step.AFTER_COMMIT)
-
-    def _on_durable(self, batch: Batch) -> None:
-        self._window.open -= len(batch.results)
-        for shard, through in batch.marks.items():
-            queue = self._queues[shard]
-            queue.grant(through)
-            self._dispatch.ready(queue)
-        for queue in self._queues.values():
-            if queue.unasked and queue.granted * 2 <= queue.target:
-                self._raise_mark(queue)
-
-    # Details after void replies: the outcome is recorded, only the detail columns are still to come.
-
-    async def _read_details(self) -> None:
-        for queue in self._queues.values():
-            after_row = 0
-            while queue.lane.stop is None and not self._draining:
-                await self._commit.flush()
-                fetch = partial(self._source.fetch_details_due, queue.shard, after_row=after_row, limit=_DETAILS_PAGE)
-                jobs = await asyncio.to_thread(fetch)
-                if not jobs:
-                    break
-                after_row = jobs[-1].row
-                reading = [asyncio.create_task(self._read_detail(job, queue.lane)) for job in jobs]
-                self._background.update(reading)
-                ended = await asyncio.gather(*reading, return_exceptions=True)
-                self._background.difference_update(reading)
-                for error in ended:
-                    if isinstance(error, BaseException) and not isinstance(error, RowStopped):
-                        raise error
-        await self._commit.flush()
-
-    async def _read_detail(self, job: Job, lane: Lane) -> None:
-        state = RowState(job, lane)
-        reading = await until_settled(
-            partial(self._settler.read_credential, state),
-            failures=lambda: state.failures,
-            sleep=partial(self.sleep, state),
-        )
-        self._commit.add_details(outcomes.details(job, reading, include_codes=self._rules.include_codes))
-
-
-def _wake_up(waiting: asyncio.Future[None]) -> None:
-    if not waiting.done():
-        waiting.set_result(None)

@@ -12,6 +12,7 @@ from worker.cli.loading import start_logs
 from worker.cli.progress import Lines
 from worker.cli.rehearsal import Rehearsal
 from worker.cli.signals import Signals
+from worker.config import hide_password
 from worker.control import Control
 from worker.logs import LogAttempts
 
@@ -94,7 +95,7 @@ async def _run(  # noqa: PLR0913 - the command's switches
                 control=control,
                 watch=watch,
                 observers=(LogAttempts(),),
-                command=("assign-worker", *sys.argv[1:]),
+                command=("assign-worker", *map(hide_password, sys.argv[1:])),
             )
         finally:
             await rehearsal.end()

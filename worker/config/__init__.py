@@ -4,7 +4,7 @@ from worker.config.credentials import Credentials, KeyKind, MissingKey, Resolved
 from worker.config.sections import Guards, Input, Logging, Output, Sending, Target
 from worker.config.settings import Settings, load_settings
 from worker.config.sources import Option, options_of
-from worker.config.values import Bound, Deadline, is_loopback, resolve_deadline
+from worker.config.values import Bound, Deadline, hide_password, is_loopback, resolve_deadline
 
 __all__ = [
     "Bound",
@@ -21,6 +21,7 @@ __all__ = [
     "Sending",
     "Settings",
     "Target",
+    "hide_password",
     "is_loopback",
     "load_settings",
     "options_of",

@@ -1,0 +1,53 @@
+"""Details after void replies: the outcome is recorded already, only the detail columns are still to come."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from worker import outcomes
+from worker.errors import RowStopped
+from worker.retry import until_settled
+from worker.settling import RowState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from worker.lane import Lane
+    from worker.models import Job
+    from worker.settling import Road, Rules, Settler
+    from worker.supply import Supply
+    from worker.window import ShardQueue
+
+__all__ = ["read_details"]
+
+_PAGE: Final = 500
+
+
+async def read_details(
+    supply: Supply, settler: Settler, road: Road, queues: Iterable[ShardQueue], rules: Rules
+) -> None:
+    """Read every credential whose assign reply carried none; what a stop leaves unread, the next run reads."""
+
+    async def read(job: Job, lane: Lane) -> None:
+        state = RowState(job, lane)
+        with suppress(RowStopped):
+            reading = await until_settled(
+                partial(settler.read_credential, state),
+                failures=lambda: state.failures,
+                sleep=partial(road.sleep, state),
+            )
+            supply.record_details(outcomes.details(job, reading, include_codes=rules.include_codes))
+
+    for queue in queues:
+        after_row = 0
+        while queue.lane.stop is None and not supply.stopped:
+            jobs = await supply.fetch_details_due(queue, after_row=after_row, limit=_PAGE)
+            if not jobs:
+                break
+            after_row = jobs[-1].row
+            async with asyncio.TaskGroup() as group:
+                for job in jobs:
+                    group.create_task(read(job, queue.lane))

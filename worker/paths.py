@@ -1,0 +1,64 @@
+"""Where a run's files are, and that none of them overwrites another."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.errors import UsageError
+
+if TYPE_CHECKING:
+    from worker.config import Settings
+
+__all__ = ["Paths"]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a run's files are."""
+
+    input: Path | None
+    """None is stdin."""
+    ledger: str
+    results: Path
+
+    @classmethod
+    def of(cls, source: Path | None, settings: Settings, kind: str, *, rehearsal: bool) -> Paths:
+        """Settings' paths, or the ones beside the input; a rehearsal has its own (DESIGN 11.15).
+
+        Raises:
+            UsageError: results would overwrite the input or the ledger.
+        """
+        folder = source.parent if source is not None else Path()
+        stem = _stem(source)
+        results = settings.output.results
+        if results is None:
+            results = folder / f"{stem}.{'rehearsal' if rehearsal else 'results'}.{kind}"
+        ledger = settings.output.ledger
+        if ledger is None or rehearsal:
+            ledger = str(folder / ("assign-ledger.rehearsal.db" if rehearsal else "assign-ledger.db"))
+        paths = cls(source, ledger, results)
+        if source is not None and _same(results, source):
+            raise UsageError(f"--results {results} is the input itself; name another file")
+        if "://" not in ledger:
+            if _same(results, Path(ledger)):
+                raise UsageError(f"--results {results} is the ledger; name another file")
+            if source is not None and _same(Path(ledger), source):
+                raise UsageError(f"--ledger {ledger} is the input itself; name another file")
+        return paths
+
+
+def _same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        if one.exists() and other.exists():
+            return one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
+def _stem(source: Path | None) -> str:
+    name = "stdin" if source is None else source.name
+    for ending in (".gz", ".zst", ".csv", ".tsv", ".txt", ".jsonl", ".ndjson"):
+        name = name.removesuffix(ending)
+    return name

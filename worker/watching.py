@@ -1,0 +1,60 @@
+"""Tells whoever watches a run how far it is, some ten times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final
+
+from worker.control import Progress
+from worker.models import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from worker.pipeline import Pipeline
+
+__all__ = ["tell_sending", "tell_staging"]
+
+INTERVAL: Final = 0.1
+"""Seconds between two looks."""
+_RATE_SPAN: Final = 50
+"""Looks over which the present rate is taken: five seconds."""
+_OPEN: Final = frozenset({Outcome.PENDING, Outcome.IN_DOUBT})
+
+
+async def tell_staging(watch: Callable[[Progress], None], rows: Callable[[], int]) -> None:
+    """Tell how many rows were read, until cancelled."""
+    while True:
+        watch(Progress("staging", None, rows()))
+        await asyncio.sleep(INTERVAL)
+
+
+async def tell_sending(
+    watch: Callable[[Progress], None], pipeline: Pipeline, rows: int, before: Mapping[Outcome, int]
+) -> None:
+    """Tell what a pipeline has done, on top of what was done `before`, until cancelled."""
+    settled = Counter({outcome: count for outcome, count in before.items() if outcome not in _OPEN})
+    looks: deque[tuple[float, int]] = deque(maxlen=_RATE_SPAN)
+    while True:
+        outcomes = settled + pipeline.execution.outcomes
+        done = outcomes.total()
+        looks.append((time.monotonic(), done))
+        span = looks[-1][0] - looks[0][0]
+        lanes = pipeline.lanes
+        found = [lane.throttle.rate for lane in lanes if lane.throttle.rate is not None]
+        watch(
+            Progress(
+                "sending",
+                rows,
+                done,
+                outcomes,
+                pipeline.in_flight,
+                rate=(done - looks[0][1]) / span if span else 0.0,
+                throttled=any(lane.throttle.throttled for lane in lanes),
+                limit_rate=sum(found) if found else None,
+                note=pipeline.trouble,
+            )
+        )
+        await asyncio.sleep(INTERVAL)
