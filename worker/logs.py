@@ -248,14 +248,16 @@ _LEVELS: Final = {
     Verdict.NEVER_SENT: logging.INFO,
     Verdict.LIMITED: logging.INFO,
     Verdict.AMBIGUOUS: logging.INFO,
-    Verdict.REFUSED: logging.WARNING,
+    Verdict.REFUSED: logging.INFO,
     Verdict.FORBIDDEN: logging.WARNING,
     Verdict.HALT: logging.WARNING,
 }
 
 
 class LogAttempts:
-    """Observer of attempts: what will be tried again at info, what will not at warning, success at debug.
+    """Observer of attempts: what stops a workspace at warning, what a row tells by itself at info, success at debug.
+
+    A refused row is in the results with its reason; a thousand of them need no thousand lines on a terminal.
 
     The level is asked for once, here: make it after `configure_logging`.
     """
