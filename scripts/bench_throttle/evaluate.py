@@ -111,8 +111,7 @@ def fair_share(seed: int, workers: int, make: Maker) -> float:
     plenty = scenario.rows * workers
     scenario = replace(scenario, rows=plenty)
     clients = [
-        Client(make(scenario), plenty, starts=number * (1.0 + scenario.phase % 1.0))
-        for number in range(workers)
+        Client(make(scenario), plenty, starts=number * (1.0 + scenario.phase % 1.0)) for number in range(workers)
     ]
     simulation = Simulation(scenario, clients, record=True)
     simulation.run(FAIR_TIME)
@@ -135,11 +134,11 @@ def ramp_time(make: Maker, round_trip: float = 0.005, max_in_flight: int = 256) 
 
 
 def push(make: Maker, seed: int) -> float:
-    """The most in flight, in parts of the knee, where a service beyond its knee only gets slower."""
+    """The most in flight, in parts of what brings the full throughput, where a service only gets slower."""
     scenario = slow_service(seed)
     client = Client(make(scenario), scenario.rows)
     Simulation(scenario, [client]).run(60.0)
-    return client.most_in_flight / scenario.knee
+    return client.most_in_flight / (scenario.knee * scenario.round_trip / scenario.service)
 
 
 def slow_service(seed: int) -> Scenario:

@@ -19,6 +19,22 @@ MOVED_UP = 1.5
 """A new level beyond these parts of the old one means that the limit itself moved."""
 CATCH_UP = 0.003
 """Seconds of pace that may be made up for: timers are late, limiters see a burst of that as jitter."""
+SEARCH_HOLD_GATED = 1.0
+SEARCH_HOLD_ROWS = 20.0
+"""Seconds (where a 429 brings a gate) and rows on a level that is only a guess."""
+CEILING_PASSED = 1.5
+"""A level that failed bounds the next ones, until so many times of it has been reached."""
+TRUST_LOST_AFTER = 3
+ECHO_EXCESS = 3
+"""So many rejected for each accepted request, and it is no echo."""
+KEPT_AT_OPENING = 0.7
+"""Of a trusted level, at least, when the limit opens again."""
+WINDOW_SLACK = 1.1
+"""The window's rate by Little's law is known no better than that."""
+ROOM = 2.0
+ROOM_LEAST = 4.0
+"""In flight, in times of what the level needs by Little's law: a pace holds the lane, not a window."""
+SHORTEST = 1e-3
 SILENCE = 1.0
 """Seconds without a word after losses which are an outage, and no measure of the limit."""
 
@@ -26,15 +42,15 @@ SILENCE = 1.0
 class Limit:
     """The state from the first 429 on."""
 
-    def __init__(
-        self, now: float, sent_at: float, delivered: float, accepted: int, started_at: float
-    ) -> None:
-        self.level = max(FIRST_CUT * delivered, 1.0 / max(now - sent_at, 1e-3))
+    def __init__(self, now: float, sent_at: float, delivered: float, accepted: int, started_at: float) -> None:
+        self.level = max(FIRST_CUT * delivered, 1.0 / max(now - sent_at, SHORTEST))
         """The rate that is held (requests/s)."""
         self.quota: Quota | None = None
         """Set while the limit is one of long windows."""
         self.crowd = Crowd()
         self.round_trip = 0.0
+        self.room = 0.0
+        """So many in flight are no more than the level needs, whatever the window says."""
         self._slot = now
         self._flying: dict[float, int] = {}
         # The pace.
@@ -103,14 +119,12 @@ class Limit:
         level = self.level
         if now < self._echo_until:
             return pace.SETTLE_FACTOR * level
-        return pace.rate_at(
-            level, now - self._hold_end, searching=self._searching, round_trip=self.round_trip
-        )
+        return pace.rate_at(level, now - self._hold_end, searching=self._searching, round_trip=self.round_trip)
 
     def _rate_before(self, sent_at: float, crowd: int) -> float:
         """The rate at which the lane was sending, by its pace or, where the window held it, by Little's law."""
         rate = self._rate_at(sent_at)
-        return rate if crowd <= pace.TELLING else min(rate, 1.1 * crowd / self.round_trip)
+        return rate if crowd <= pace.TELLING else min(rate, WINDOW_SLACK * crowd / self.round_trip)
 
     # -- told ---------------------------------------------------------------------------------------------
 
@@ -156,74 +170,79 @@ class Limit:
             if crowd and now < self._hold_end:
                 self.crowd.rejected(crowd)
             self._no += 1
-            if self.quota is not None or retry_after >= CLOSED_LEAST:
-                return max(self._shut(now, sent_at), gate_end)
-            if now < self._echo_until:
-                if self._no >= pace.TELLING and self._no > 3 * self._ok:
-                    self._judge_echo(now)
-            elif self._echo_until != -math.inf:
-                self._judge_echo(now)
-            elif self._ok == 0 and not self._trusted:
-                return max(self._shut(now, self._event_sent), gate_end)
-            else:
-                self._event(now, sent_at, crowd, gate_end)
-                return max(self._slot, gate_end)
+            self._met(now, sent_at, crowd, gate_end, lasting=retry_after >= CLOSED_LEAST)
         if gate_end > now:
             self._hold_end = max(self._hold_end, gate_end + self._hold)
         return max(self._slot, gate_end)
 
+    def _met(self, now: float, sent_at: float, crowd: int, gate_end: float, *, lasting: bool) -> None:
+        """The limit was met by a request sent after the last cut: an echo, an event, or a closure."""
+        if self.quota is not None or lasting:
+            self._shut(now, sent_at)
+        elif now < self._echo_until:
+            if self._no >= pace.TELLING and self._no > ECHO_EXCESS * self._ok:
+                self._judge_echo(now)
+        elif self._echo_until != -math.inf:
+            self._judge_echo(now)
+        elif self._ok == 0 and not self._trusted:
+            self._shut(now, self._event_sent)
+        else:
+            self._event(now, sent_at, crowd, gate_end)
+
     def _event(self, now: float, sent_at: float, crowd: int, gate_end: float) -> None:
-        """The limit was met anew."""
+        """The limit was met anew: find the new level, and how long to keep it."""
         level = self.level
-        steady = False
-        open_span = 1.0
         self._event_rate = rate = self._rate_before(sent_at, crowd)
         if self.crowd.blamed(crowd, probing=sent_at > self._hold_end):
-            steady = True
+            self._trusted = True
             self.level = self.crowd.rate(level, self.round_trip)
+            moved = not MOVED_DOWN * level < self.level < MOVED_UP * level
         else:
-            early = sent_at < self._hold_end
-            if early:
-                self._ceiling = level
-            elif rate > 1.5 * self._ceiling:
-                self._ceiling = math.inf
-            span = max(now - self._measured_from, 1e-3)
-            open_span = max(now - max(self._measured_from, self._gate_end), 1e-3)
-            high = min(rate, self._ceiling)
-            self._bounds = (self._accepted / span, high)
-            self._early = self._early + 1 if early else 0
-            steady = self._early == 1 and self._trusted
-            self.level = max(
-                LEAST_LEVEL,
-                pace.estimate(
-                    level,
-                    high,
-                    self._accepted,
-                    span,
-                    open_span,
-                    early=self._early,
-                    trusted=self._trusted,
-                    gated=self._gate > 0.0,
-                ),
-            )
-        moved = not MOVED_DOWN * level < self.level < MOVED_UP * level
-        self._trusted = steady or (
-            self._early == 0
-            and self._accepted >= pace.TELLING
-            and (not moved or self._bounds[1] < pace.DOUBTFUL * self._accepted / open_span)
-        ) or (self._early > 0 and self._trusted and self._early < 4)
+            moved = self._relevel(now, rate, early=sent_at < self._hold_end)
+        gated = gate_end > now
         if self._trusted:
-            self._hold = pace.hold_for(self._hold, self.level, self._gate if gate_end > now else 0.0, moved=moved)
+            self._hold = pace.hold_for(self._hold, self.level, self._gate if gated else 0.0, moved=moved)
         else:
-            self._hold = max(1.0 if gate_end > now else 0.0, 20.0 / self.level)
+            self._hold = max(SEARCH_HOLD_GATED if gated else 0.0, SEARCH_HOLD_ROWS / self.level)
         self._searching = not self._trusted
         self._event_sent = sent_at
         self._before_start, self._before_accepted = self._cycle_start, self._cycle_accepted
         self._cycle_start, self._cycle_accepted = now, 0
         self._cut(now, gate_end)
 
+    def _relevel(self, now: float, rate: float, *, early: bool) -> bool:
+        """Set the level after a 429 at `rate`, and whether to trust it. Tells whether the limit moved."""
+        level = self.level
+        if early:
+            self._ceiling = level
+        elif rate > CEILING_PASSED * self._ceiling:
+            self._ceiling = math.inf
+        high = min(rate, self._ceiling)
+        span = max(now - self._measured_from, SHORTEST)
+        open_span = max(now - max(self._measured_from, self._gate_end), SHORTEST)
+        self._bounds = (self._accepted / span, high)
+        self._early = self._early + 1 if early else 0
+        seen = pace.Seen(
+            accepted=self._accepted,
+            span=span,
+            open_span=open_span,
+            early=self._early,
+            trusted=self._trusted,
+            gated=self._gate > 0.0,
+        )
+        self.level = max(LEAST_LEVEL, pace.estimate(level, high, seen))
+        moved = not MOVED_DOWN * level < self.level < MOVED_UP * level
+        if early:
+            # One 429 at a level that has held is bad luck; after some more it is no level to hold.
+            self._trusted = self._trusted and self._early <= TRUST_LOST_AFTER
+        else:
+            consistent = high < pace.DOUBTFUL * self._accepted / open_span
+            self._trusted = self._accepted >= pace.TELLING and (consistent or not moved)
+        return moved
+
     def _cut(self, now: float, gate_end: float) -> None:
         resume = max(now, gate_end)
+        self.room = ROOM * self.level * self.round_trip + ROOM_LEAST
         self._cut_at = now
         self._ok = self._no = 0
         self._drained = 0
@@ -296,7 +315,7 @@ class Limit:
                 self.quota = None
                 self.level = accepted / span
             elif self._trusted:
-                self.level = max(accepted / span, 0.7 * self.level)
+                self.level = max(accepted / span, KEPT_AT_OPENING * self.level)
             elif self._gate > 0.0:
                 self.level = min(self.level, math.sqrt(self.level * accepted / span))
             else:
@@ -304,9 +323,7 @@ class Limit:
             if not self._trusted:
                 # Where no gate shut the lane, the limiter itself did, and what it let through is its rate.
                 again = accepted < pace.DOUBTFUL * span * self._opened_rate < pace.DOUBTFUL**2 * accepted
-                self._searching = (
-                    self._gate > 0.0 or accepted < pace.TELLING or (closed > 0.5 * span and not again)
-                )
+                self._searching = self._gate > 0.0 or accepted < pace.TELLING or (closed > 0.5 * span and not again)
                 self._opened_rate = accepted / span
                 self._hold = 0.0 if self._searching else pace.HOLD_MOVED
             self._cut(now, now)
@@ -315,7 +332,7 @@ class Limit:
 
     def _leave_quota(self, now: float) -> None:
         self.quota = None
-        self.level = self._cycle_accepted / max(now - self._cycle_start, 1e-3)
+        self.level = self._cycle_accepted / max(now - self._cycle_start, SHORTEST)
         self._searching = True
         self._trusted = False
         self._hold = 0.0
@@ -328,6 +345,7 @@ class Limit:
     def round_ended(self, now: float, round_trip: float) -> None:
         """A round trip is over."""
         self.round_trip = round_trip
+        self.room = ROOM * self.level * round_trip + ROOM_LEAST
         if self.crowd.full:
             self.crowd.full = False
             if now > self._hold_end:

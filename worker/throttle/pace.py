@@ -6,7 +6,10 @@ while, and then ramps up ever faster until the next 429 shows where the limit is
 
 from __future__ import annotations
 
-__all__ = ["estimate", "hold_for", "rate_at", "settle_for"]
+import math
+from typing import NamedTuple
+
+__all__ = ["Seen", "estimate", "hold_for", "rate_at", "settle_for"]
 
 TELLING = 8
 """Accepted requests from which on their rate says something about the limit."""
@@ -64,33 +67,43 @@ def rate_at(level: float, age: float, *, searching: bool, round_trip: float) -> 
         doubling = max(SEARCH_RAMP, SEARCH_TRIPS * round_trip, SEARCH_ROWS / level)
     else:
         doubling = max(CRUISE_RAMP, CRUISE_TRIPS * round_trip, CRUISE_ROWS / level)
-    return level * 2.0 ** min((age / doubling) ** 2, 60.0)
+    return level * math.exp2(min((age / doubling) ** 2, 60.0))
 
 
-def estimate(
-    level: float, rate: float, accepted: int, span: float, open_span: float, *, early: int, trusted: bool, gated: bool
-) -> float:
-    """The new level after a 429 at `rate`, `early` if within the hold.
+class Seen(NamedTuple):
+    """What was seen from one event to the next."""
 
-    `accepted` requests went through in the `span` seconds since the event before, of which the lane was
-    `open_span` seconds not behind a gate.
-    """
-    low = accepted / span
-    if not early:
+    accepted: int
+    span: float
+    """Seconds."""
+    open_span: float
+    """Seconds that no gate held the lane."""
+    early: int
+    """How many times running the 429 came before the level had held for its time."""
+    trusted: bool
+    """Whether the level before had been confirmed."""
+    gated: bool
+    """Whether this service sends a Retry-After."""
+
+
+def estimate(level: float, rate: float, seen: Seen) -> float:
+    """The new level (requests/s) after a 429 at `rate`, the one before having been `level`."""
+    low = seen.accepted / seen.span
+    if not seen.early:
         high = BELOW * rate
-    elif accepted >= (TELLING_EARLY if trusted else TELLING) and not (trusted and early == 1):
-        high = min(accepted / open_span, EARLY_CUTS[0] * level)
-    elif trusted:
-        return EARLY_CUTS[min(early, len(EARLY_CUTS)) - 1] * level
-    else:
+    elif seen.trusted and (seen.early == 1 or seen.accepted < TELLING_EARLY):
+        return EARLY_CUTS[min(seen.early, len(EARLY_CUTS)) - 1] * level
+    elif seen.accepted < TELLING:
         return SEARCH_CUT * level
-    if trusted:
-        lean = LEAN_TRUSTED if gated else LEAN
+    else:
+        high = min(seen.accepted / seen.open_span, EARLY_CUTS[0] * level)
+    if seen.trusted:
+        lean = LEAN_TRUSTED if seen.gated else LEAN
     elif high > DOUBTFUL * low:
-        lean = LEAN_GATED if gated else LEAN_FREE
+        lean = LEAN_GATED if seen.gated else LEAN_FREE
     else:
         lean = LEAN
-    return low ** (1.0 - lean) * high**lean
+    return float(low ** (1.0 - lean) * high**lean)
 
 
 def hold_for(hold: float, level: float, gate: float, *, moved: bool) -> float:

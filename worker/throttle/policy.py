@@ -73,11 +73,10 @@ class Throttle:
         """
         if now < self._next:
             return self._next - now
-        if in_flight >= self._growth.window:
+        limit = self._limit
+        if in_flight >= self._growth.window and (limit is None or in_flight >= min(limit.room, self._growth.bound)):
             return self._growth.held(now)
-        if self._limit is None:
-            return 0.0
-        return self._limit.wait(in_flight)
+        return 0.0 if limit is None else limit.wait(in_flight)
 
     def sent(self, now: float) -> None:
         """A request is being sent now."""
