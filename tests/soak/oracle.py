@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Findings", "Row", "compare", "fetch_events", "read_results"]
 
-_REFUSED = frozenset({400, 401, 403, 404, 405, 413, 422})
+_REFUSED = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 413, 422})
+"""Statuses that say that nothing was done."""
 _HAS_IT = frozenset({"assigned", "unchanged"})
 _HAS_IT_NOT = frozenset({"failed", "pending"})
 
@@ -51,9 +52,9 @@ class Findings:
         return not (self.lost or self.untrue or self.unverified_resends)
 
 
-def fetch_events(url: str) -> list[dict[str, Any]]:
-    """The simulator's whole log."""
-    with urlopen(f"{url}/_simulator/log?after=0") as reply:  # noqa: S310 - our own simulator on this machine
+def fetch_events(url: str, *, after: int = 0) -> list[dict[str, Any]]:
+    """The simulator's log, from behind event `after`."""
+    with urlopen(f"{url}/_simulator/log?after={after}") as reply:  # noqa: S310 - our own simulator on this machine
         return [json.loads(line) for line in reply]
 
 
