@@ -53,7 +53,7 @@ _NETWORK_FILE_SYSTEMS: Final = frozenset(
         "lustre",
     }
 )
-_PAGE_CACHE_KIB: Final = 16 * 1024
+_PAGE_CACHE_KIB: Final = 8 * 1024
 _BUSY_TIMEOUT_MS: Final = 10_000
 
 
