@@ -195,7 +195,7 @@ class Pipeline:
 
     async def _take_one(self, queue: ShardQueue) -> None:
         opened = queue.take()
-        if queue.granted * 2 <= queue.target:
+        if queue.ahead * 2 <= queue.target:
             self._supply.raise_mark(queue)
         lane = queue.lane
         if opened.maybe_applied or self._rules.takeover_refused:
@@ -339,7 +339,7 @@ class Pipeline:
         if lane in self._stopped_lanes:
             return
         self._stopped_lanes.add(lane)
-        self._supply.window.open -= self._queue_of[lane].unsent
+        self._supply.window.open -= self._queue_of[lane].ahead
         self._end_waits(lane)
         self._dispatch.wake_all()
 

@@ -149,7 +149,7 @@ class Supply:
             queue = self._queues[shard]
             queue.grant(through)
             self._consumer.on_rows(queue)
-            if queue.granted * 2 <= queue.target:
+            if queue.ahead * 2 <= queue.target:
                 self.raise_mark(queue)
         while self._dry and self.window.room > 0:
             self.raise_mark(self._dry.pop())

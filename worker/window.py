@@ -21,6 +21,8 @@ __all__ = ["ShardQueue", "Window"]
 FETCH: Final = 1_000
 """Rows read from the ledger at a time."""
 REFILL_BELOW: Final = 500
+LEAST_WINDOW: Final = 512
+"""Rows that few but quick workers have open between two commits, 20 ms apart."""
 LEAST_AHEAD: Final = 16
 """Rows that the mark runs ahead of a shard at first."""
 
@@ -31,7 +33,7 @@ class Window:
     __slots__ = ("open", "size")
 
     def __init__(self, concurrency: int) -> None:
-        self.size: Final = max(4 * concurrency, 64)
+        self.size: Final = max(4 * concurrency, LEAST_WINDOW)
         self.open = 0
         """Rows within a mark (committed or asked for) without a durable result."""
 
@@ -47,6 +49,7 @@ class ShardQueue:
     __slots__ = (
         "_asked",
         "_sent_since_ask",
+        "ahead",
         "exhausted",
         "fetched_through",
         "fetching",
@@ -69,6 +72,8 @@ class ShardQueue:
         """Fetched; the first `granted` of them may be sent, the last `unasked` are beyond any mark asked for."""
         self.granted = 0
         self.unasked = 0
+        self.ahead = 0
+        """Rows within a mark, committed or asked for, that were not taken."""
         self.target = LEAST_AHEAD
         """Rows that the mark should run ahead."""
         self.fetched_through = dispatched_through
@@ -82,11 +87,6 @@ class ShardQueue:
         """(turn, whether it is a retry) of settling rows' calls; they go before fresh rows."""
         self.wakes_at = -1.0
         """When a timer will have this shard looked at again."""
-
-    @property
-    def unsent(self) -> int:
-        """Rows within a mark, committed or asked for, that were not taken."""
-        return len(self.rows) - self.unasked
 
     def add(self, fetched: Sequence[OpenRow]) -> None:
         """Append what was fetched; nothing means the shard's end."""
@@ -104,7 +104,7 @@ class ShardQueue:
         one that hardly moves halves it: a quick service never waits for a mark, and a slow one leaves few rows
         in doubt.
         """
-        ahead = self.unsent
+        ahead = self.ahead
         if not self.granted and self._sent_since_ask and ahead <= self.target:
             self.target *= 2
         elif self._sent_since_ask * 4 < self.target > LEAST_AHEAD and not self.unasked:
@@ -117,6 +117,7 @@ class ShardQueue:
         self._sent_since_ask = 0
         through = self.rows[ahead + count - 1].job.row
         self.unasked -= count
+        self.ahead += count
         self._asked.append((through, count))
         return through, count
 
@@ -128,6 +129,7 @@ class ShardQueue:
     def take(self) -> OpenRow:
         """The next row that may be sent."""
         self.granted -= 1
+        self.ahead -= 1
         self._sent_since_ask += 1
         row = self.rows.popleft()
         self.last_dispatched = row.job.row

@@ -10,6 +10,7 @@ from tests.pipeline.harness import PERSON, job, send
 from worker.errors import LedgerWriteError
 from worker.models import Call, Outcome, Stop, StopCause, UserKey
 from worker.testing import Fault, MemorySeam, MemoryShards
+from worker.window import Window
 
 if TYPE_CHECKING:
     from worker.pipeline import Pipeline
@@ -218,7 +219,7 @@ def test_rows_in_doubt_after_a_crash_stay_within_the_window() -> None:
     with pytest.raises(LedgerWriteError):
         send(shards, seam, concurrency=16, on_attempt=die)
     carried = shards.claim().shards[0].carried
-    assert 0 < len(carried) <= 4 * 16
+    assert 0 < len(carried) <= Window(16).size
     assert all(opened.maybe_applied for opened in carried)
 
 

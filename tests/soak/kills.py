@@ -15,6 +15,7 @@ from tests.soak.children import fork_run, wait_for
 from tests.soak.ground import Ground, make_input, simulator
 from tests.soak.oracle import Findings, compare, fetch_events, read_results
 from worker.models import Step
+from worker.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "Tally", "die_at_steps", "in_doubt_now", "kill_until_done", "soak", "terminate_until_done"]
 
 CONCURRENCY: Final = 32
-WINDOW: Final = 4 * CONCURRENCY
+WINDOW: Final = Window(CONCURRENCY).size
 """The most rows that a crash may leave in doubt."""
 TIMEOUT: Final = 1.0
 LONGEST_DRAIN: Final = TIMEOUT + 2.0
