@@ -31,11 +31,11 @@ RESTART_TRUSTED = 8.0
 RESTART_DONE = 256.0
 """Once so many may be in flight, the restart is over."""
 
-BUDGET_START = 10.0
+RETRY_COST = 5
+"""The budget counts fifths of a retry: a settled row earns one."""
+BUDGET_START = 10 * RETRY_COST
 """Retries that are free at the start, and again after a pause."""
-BUDGET_SHARE = 0.2
-"""Retries that a settled row earns."""
-BUDGET_CAP = 100.0
+BUDGET_CAP = 100 * RETRY_COST
 """An hour of good service must not pay for a storm of retries."""
 
 
@@ -179,32 +179,32 @@ class RetryBudget:
     that settles then refills it.
     """
 
-    __slots__ = ("_interval", "_next_probe", "_tokens")
+    __slots__ = ("_fifths", "_interval", "_next_probe")
 
     def __init__(self) -> None:
-        self._tokens = BUDGET_START
+        self._fifths = BUDGET_START
         self._interval = PROBE_FIRST
         self._next_probe = -math.inf
 
     @property
     def empty(self) -> bool:
         """Whether the lane is paused, but for the probes that `spend` grants."""
-        return self._tokens < 1.0
+        return self._fifths < RETRY_COST
 
     def earn(self) -> None:
         """A row settled: the service works."""
-        if self._tokens < 1.0:
-            self._tokens = BUDGET_START
+        if self._fifths < RETRY_COST:
+            self._fifths = BUDGET_START
             self._interval = PROBE_FIRST
             self._next_probe = -math.inf
-        elif self._tokens < BUDGET_CAP:
-            self._tokens += BUDGET_SHARE
+        elif self._fifths < BUDGET_CAP:
+            self._fifths += 1
 
     def spend(self, now: float) -> float:
         """0.0: one retry (or, where the budget is empty, one probe) may be sent now. Else seconds to wait."""
-        if self._tokens >= 1.0:
-            self._tokens -= 1.0
-            if self._tokens < 1.0:
+        if self._fifths >= RETRY_COST:
+            self._fifths -= RETRY_COST
+            if self._fifths < RETRY_COST:
                 self._next_probe = now + self._interval
             return 0.0
         if now < self._next_probe:

@@ -47,10 +47,8 @@ class Crowd:
 
     def blamed(self, crowd: int, *, probing: bool) -> bool:
         """Whether this 429 is the crowd's doing; if so, the cap is set below it."""
-        if self.cap == math.inf:
-            guilty = self._share < SUSPECT and crowd > 1
-        else:
-            guilty = crowd >= NEAR * self.cap
+        suspect = self._share < SUSPECT and crowd > 1
+        guilty = suspect if self.cap == math.inf else crowd >= NEAR * self.cap
         if guilty:
             # Where a probe went too far, back to what has held; where that itself is too much, below it.
             self.cap = max(crowd - 2.0, self._held) if probing and self._held < crowd else max(crowd - 1.0, 1.0)

@@ -15,13 +15,13 @@ FIRST_WINDOW = 4.0
 FIRST_SHARE = 0.01
 LEAST_WINDOW = 4.0
 """But of a small run no more than this share, and no less than four."""
-FACTOR = 1.5
+FACTOR = 1.4
 """Growth per round trip. Replies tell of the window of a trip ago, so a knee is overshot by this squared."""
 LONG_FACTOR = 2.0
 LONG_TRIP = 0.3
 """Where a round trip takes longer than this many seconds, careful growth would waste the first minute."""
 BLIND_FACTOR = 1.5
-SAMPLE = 0.25
+SAMPLE = 0.75
 """The part of a window whose round trips are measured; none of them was sent into the window before."""
 BLIND_PERIOD = 0.5
 """Seconds between steps while the very first reply is still out."""
@@ -35,8 +35,8 @@ SPARE = 1.15
 """More in flight than the throughput needs by Little's law, where the service only gets slower."""
 RETRY_PERIOD = 5.0
 """Seconds after which a service that got slower is tried with a little more."""
-RETRY_FACTOR = 1.25
-RETRY_GAIN = 1.1
+RETRY_FACTOR = 1.15
+RETRY_GAIN = 1.05
 RISK = 0.05
 """At most this share of all rows in flight: what a long window rejects at its end is then no more."""
 LEAST_RISK = 16.0

@@ -1,0 +1,125 @@
+"""The pure decisions, as tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.throttle import pace
+from worker.throttle.crowd import Crowd
+from worker.throttle.pace import Seen
+from worker.throttle.quota import Quota, probe_gap
+
+
+HUNDRED = Seen(accepted=1000, span=10.0, open_span=10.0, early=0, trusted=True, gated=False)
+"""A hundred a second, at a service without Retry-After."""
+
+
+@pytest.mark.parametrize(
+    ("age", "low", "high"), [(-5.0, 100.0, 100.0), (0.0, 100.0, 100.0), (1.0, 104.0, 105.0), (4.0, 200.0, 200.0)]
+)
+def test_the_level_is_held_and_then_left_ever_faster(age: float, low: float, high: float) -> None:
+    """Level until the hold ends, five per cent more after a second, double after four."""
+    rate = pace.rate_at(100.0, age, searching=False, round_trip=0.01)
+    assert low <= rate <= high
+
+
+def test_long_round_trips_ramp_slower() -> None:
+    """A 429 comes a round trip late: what is sent until then must not be too much."""
+    near = pace.rate_at(100.0, 2.0, searching=False, round_trip=0.01)
+    far = pace.rate_at(100.0, 2.0, searching=False, round_trip=2.0)
+    assert far < 1.02 * 100.0 < near
+
+
+def test_a_search_ramps_faster() -> None:
+    """Where the limit is unknown, the rate doubles within a second."""
+    assert pace.rate_at(100.0, 0.7, searching=True, round_trip=0.01) == pytest.approx(200.0)
+
+
+def test_a_confirmed_level_stays() -> None:
+    """A 429 just above a level that was accepted puts the next one between the two."""
+    level = pace.estimate(100.0, 105.0, HUNDRED)
+    assert 100.0 < level < 105.0
+
+
+@pytest.mark.parametrize(("early", "part"), [(1, 0.97), (2, 0.9), (3, 0.75), (9, 0.75)])
+def test_a_trusted_level_that_fails_early_is_cut_ever_deeper(early: int, part: float) -> None:
+    """Once may be bad luck."""
+    level = pace.estimate(100.0, 100.0, HUNDRED._replace(accepted=5, span=0.1, open_span=0.1, early=early))
+    assert level == pytest.approx(part * 100.0)
+
+
+def test_a_free_guess_leans_to_what_was_accepted() -> None:
+    """Without gates a limiter that says no lets exactly its rate through."""
+    level = pace.estimate(100.0, 400.0, HUNDRED._replace(trusted=False))
+    assert level < 200.0
+
+
+def test_a_gated_guess_leans_to_the_rate_of_the_429() -> None:
+    """What a gate shut out was not accepted either."""
+    level = pace.estimate(100.0, 400.0, HUNDRED._replace(trusted=False, gated=True))
+    assert level > 200.0
+
+
+def test_holds_grow_with_confirmation_and_with_the_price_of_a_429() -> None:
+    """A free 429 may come every few seconds, one that shuts the lane for a second may not."""
+    free = pace.hold_for(4.0, 100.0, 0.0, moved=False)
+    holds = [pace.hold_for(hold, 100.0, 1.0, moved=False) for hold in (1.0, 4.0, 16.0, 30.0)]
+    assert free == 4.0
+    assert holds == [4.0, 16.0, 30.0, 30.0]
+    assert pace.hold_for(30.0, 100.0, 1.0, moved=True) == 2.0
+
+
+def test_few_rows_a_second_hold_longer() -> None:
+    """At most one 429 in a hundred rows."""
+    assert pace.hold_for(0.0, 5.0, 0.0, moved=False) == 20.0
+
+
+@pytest.mark.parametrize(("closed", "gap"), [(0.0, 0.1), (1.0, 0.3), (50.0, 15.0)])
+def test_closed_limits_are_probed_ever_more_seldom(closed: float, gap: float) -> None:
+    """Three tenths of the time that nothing was accepted."""
+    assert probe_gap(closed) == pytest.approx(gap)
+
+
+def test_a_crowd_is_blamed_only_if_rejections_meet_larger_ones() -> None:
+    """Ten in flight always pass, eleven never do: a cap of ten."""
+    crowd = Crowd()
+    for _ in range(100):
+        crowd.accepted(10)
+    assert not crowd.blamed(11, probing=False)
+    for _ in range(6):
+        crowd.rejected(11)
+    assert crowd.blamed(11, probing=False)
+    assert crowd.cap == 10
+
+
+def test_a_limit_of_the_rate_is_not_blamed_on_the_crowd() -> None:
+    """Rejections that meet crowds like those of the accepted are the rate's."""
+    crowd = Crowd()
+    for number in range(100):
+        crowd.accepted(5 + number % 10)
+        crowd.rejected(5 + number % 10)
+    assert not crowd.blamed(9, probing=False)
+
+
+def test_a_quota_is_spent_and_then_probed_by_ones() -> None:
+    """Fifty a window: some are kept for probes, and beyond them each step is awaited."""
+    quota = Quota()
+    quota.opened(100.0, 50, 10.0, 0.1)
+    sent = 0
+    while quota.allows(0):
+        quota.spend()
+        sent += 1
+        if not quota.allows(1):
+            break
+    assert sent == 48
+    assert quota.allows(0)
+    quota.spend()
+    assert not quota.allows(1)
+
+
+def test_a_quota_learns_its_period() -> None:
+    """Openings ten seconds apart: the next probe comes a little before the next one."""
+    quota = Quota()
+    quota.opened(100.0, 50, 10.0, 0.1)
+    quota.opened(110.0, 50, 10.0, 0.1)
+    assert 119.0 < quota.next_probe(112.0) < 120.0

@@ -1,0 +1,177 @@
+"""The lane's gate, told every moment in time."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from worker.throttle import Throttle
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+CALLS_PER_ROW = 6
+"""Python calls of wait, sent and completed together while no limit is in sight, with some left for rounds."""
+
+
+def serve(throttle: Throttle, now: float, rows: int, round_trip: float = 0.01) -> float:
+    """Send `rows` as fast as the throttle lets, each served after `round_trip`; returns the time at the end."""
+    flying: list[float] = []
+    while rows or flying:
+        if rows:
+            delay = throttle.wait(now, len(flying))
+            if delay == 0.0:
+                throttle.sent(now)
+                flying.append(now)
+                rows -= 1
+                continue
+        else:
+            delay = math.inf
+        due = flying[0] + round_trip if flying else math.inf
+        if now + delay < due:
+            now += delay
+        else:
+            now = due
+            throttle.completed(now, flying.pop(0))
+    return now
+
+
+def test_it_starts_small_and_grows_to_the_bound() -> None:
+    """A few in flight at first, then more each round trip, never more than allowed."""
+    throttle = Throttle(max_in_flight=256)
+    first = throttle.limit
+    serve(throttle, 100.0, 20_000)
+    assert first <= 16
+    assert throttle.limit == 256
+    assert not throttle.throttled
+    assert throttle.rate is None
+
+
+@pytest.mark.parametrize("bound", [1, 3, 40])
+def test_the_bound_on_what_is_in_flight_holds(bound: int) -> None:
+    """A full window waits for a completion."""
+    throttle = Throttle(max_in_flight=bound)
+    serve(throttle, 100.0, 3000)
+    assert throttle.limit == bound
+    assert throttle.wait(1000.0, bound) == math.inf
+
+
+def test_a_rate_bound_is_kept() -> None:
+    """A thousand rows at a hundred a second take ten seconds, limit or not."""
+    throttle = Throttle(max_in_flight=256, max_rate=100.0)
+    assert serve(throttle, 100.0, 1000) - 100.0 == pytest.approx(10.0, rel=0.02)
+    assert not throttle.throttled
+
+
+def test_a_small_run_keeps_little_in_flight() -> None:
+    """At most a twentieth of the rows, but sixteen are always allowed."""
+    throttle = Throttle(max_in_flight=256, rows=500)
+    serve(throttle, 100.0, 3000)
+    assert throttle.limit <= 25
+
+
+def test_the_first_429_throttles() -> None:
+    """From then on there is a rate, and it is below the one before."""
+    throttle = Throttle(max_in_flight=64)
+    now = serve(throttle, 100.0, 5000)
+    throttle.sent(now)
+    throttle.limited(now + 0.01, now, None)
+    assert throttle.throttled
+    assert throttle.rate is not None
+    assert throttle.rate < 64 / 0.01
+
+
+@pytest.mark.parametrize("retry_after", [0.5, 1.0, 30.0, 500.0])
+def test_a_retry_after_shuts_the_lane(retry_after: float) -> None:
+    """Nothing may be sent before it ends, and something soon after."""
+    throttle = Throttle(max_in_flight=64)
+    now = serve(throttle, 100.0, 500)
+    throttle.sent(now)
+    throttle.limited(now + 0.01, now, retry_after)
+    end = now + 0.01 + retry_after
+    assert throttle.paused_until == pytest.approx(end)
+    assert throttle.wait(now + 0.02, 0) >= retry_after - 0.02
+    assert throttle.wait(end - 0.001, 0) > 0.0
+    assert throttle.wait(end + 5.0, 0) == 0.0
+
+
+def test_the_longest_retry_after_counts() -> None:
+    """A later, shorter one does not open the lane."""
+    throttle = Throttle(max_in_flight=64)
+    for sent_at in (100.0, 100.01):
+        throttle.sent(sent_at)
+    throttle.limited(100.1, 100.0, 10.0)
+    throttle.limited(100.2, 100.01, 1.0)
+    assert throttle.wait(105.0, 0) > 5.0
+
+
+def test_a_lost_request_changes_nothing() -> None:
+    """Timeouts and 5xx say nothing about the limit."""
+    throttle = Throttle(max_in_flight=64)
+    now = serve(throttle, 100.0, 500)
+    before = throttle.limit
+    for _ in range(50):
+        throttle.sent(now)
+        throttle.lost(now + 0.01, now)
+    assert throttle.limit == before
+    assert not throttle.throttled
+
+
+def test_a_closed_limit_is_asked_by_one_request_at_a_time() -> None:
+    """When everything is rejected, one probe goes, and the next only after its reply and a pause."""
+    throttle = Throttle(max_in_flight=64)
+    now = serve(throttle, 100.0, 500)
+    for _ in range(2):
+        now += throttle.wait(now, 0)
+        throttle.sent(now)
+        throttle.limited(now + 0.01, now, None)
+        now += 0.01
+    sends = 0
+    for _ in range(200):
+        delay = throttle.wait(now, 0)
+        now += delay
+        throttle.sent(now)
+        sends += 1
+        assert throttle.wait(now + 0.001, 1) > 0.0
+        throttle.limited(now + 0.01, now, None)
+        now += 0.01
+        if now > 160.0:
+            break
+    assert now > 160.0
+    assert sends < 60
+
+
+def test_memory_stays_flat() -> None:
+    """What is kept per request goes with its reply."""
+    throttle = Throttle(max_in_flight=64)
+    throttle.sent(100.0)
+    throttle.limited(100.1, 100.0, None)
+    serve(throttle, 200.0, 3000)
+    assert throttle._limit is not None
+    assert len(throttle._limit._flying) == 0
+
+
+def test_the_quick_path_is_short() -> None:
+    """While no limit is in sight a row costs a handful of calls."""
+    throttle = Throttle(max_in_flight=64)
+    now = serve(throttle, 100.0, 3000)
+    calls = 0
+
+    def count(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal calls
+        del frame, arg
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        for row in range(1000):
+            at = now + row * 0.001
+            throttle.wait(at, 3)
+            throttle.sent(at)
+            throttle.completed(at + 0.005, at)
+    finally:
+        sys.setprofile(None)
+    assert calls / 1000 <= CALLS_PER_ROW
