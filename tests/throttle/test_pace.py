@@ -9,7 +9,6 @@ from worker.throttle.crowd import Crowd
 from worker.throttle.pace import Seen
 from worker.throttle.quota import Quota, probe_gap
 
-
 HUNDRED = Seen(accepted=1000, span=10.0, open_span=10.0, early=0, trusted=True, gated=False)
 """A hundred a second, at a service without Retry-After."""
 

@@ -124,7 +124,7 @@ def test_a_closed_limit_is_asked_by_one_request_at_a_time() -> None:
     """When everything is rejected, one probe goes, and the next only after its reply and a pause."""
     throttle = Throttle(max_in_flight=64)
     now = serve(throttle, 100.0, 500)
-    for _ in range(2):
+    for _ in range(4):
         now += throttle.wait(now, 0)
         throttle.sent(now)
         throttle.limited(now + 0.01, now, None)

@@ -51,7 +51,7 @@ class Limit:
         self.round_trip = 0.0
         self.room = 0.0
         """So many in flight are no more than the level needs, whatever the window says."""
-        self._slot = now
+        self._slot = now + 1.0 / self.level
         self._flying: dict[float, int] = {}
         # The pace.
         self._searching = True
