@@ -40,7 +40,7 @@ def test_a_confirmed_level_stays() -> None:
     assert 100.0 < level < 105.0
 
 
-@pytest.mark.parametrize(("early", "part"), [(1, 0.97), (2, 0.9), (3, 0.75), (9, 0.75)])
+@pytest.mark.parametrize(("early", "part"), [(1, 0.97), (2, 0.85), (3, 0.6), (9, 0.6)])
 def test_a_trusted_level_that_fails_early_is_cut_ever_deeper(early: int, part: float) -> None:
     """Once may be bad luck."""
     level = pace.estimate(100.0, 100.0, HUNDRED._replace(accepted=5, span=0.1, open_span=0.1, early=early))

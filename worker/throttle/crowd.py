@@ -58,6 +58,12 @@ class Crowd:
             self._share = 0.5
         return guilty
 
+    def acquit(self) -> None:
+        """Caps that keep failing are no caps."""
+        if self.cap != math.inf:
+            self.cap = self._held = math.inf
+            self._share = 1.0
+
     def rate(self, level: float, round_trip: float) -> float:
         """The level that leaves it to the cap."""
         return max(level, HEADROOM * self.cap / max(round_trip, 1e-3))

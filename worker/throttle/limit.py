@@ -27,8 +27,11 @@ CEILING_PASSED = 1.5
 TRUST_LOST_AFTER = 3
 ECHO_EXCESS = 3
 """So many rejected for each accepted request, and it is no echo."""
-KEPT_AT_OPENING = 0.7
-"""Of a trusted level, at least, when the limit opens again."""
+KEPT_AT_OPENING = (0.95, 0.85, 0.7)
+"""Of a trusted level, at least, when the limit opens again: for the first time running, the second, the third."""
+KEPT_IN_DOUBT = 0.7
+SATURATED = 0.5
+"""Closed for more than this part of a cycle: the cycle shows the limit, and not our own pace."""
 WINDOW_SLACK = 1.1
 """The window's rate by Little's law is known no better than that."""
 ROOM = 2.0
@@ -58,6 +61,7 @@ class Limit:
         self._trusted = False
         self._early = 0
         self._opened_rate = 0.0
+        self._openings = 0
         self._hold = 0.0
         self._hold_end = now
         self._ceiling = math.inf
@@ -193,12 +197,18 @@ class Limit:
         """The limit was met anew: find the new level, and how long to keep it."""
         level = self.level
         self._event_rate = rate = self._rate_before(sent_at, crowd)
-        if self.crowd.blamed(crowd, probing=sent_at > self._hold_end):
+        early = sent_at < self._hold_end
+        self._early = self._early + 1 if early else 0
+        if not early:
+            self._openings = 0
+        if self._early > TRUST_LOST_AFTER:
+            self.crowd.acquit()
+        if self.crowd.blamed(crowd, probing=not early):
             self._trusted = True
             self.level = self.crowd.rate(level, self.round_trip)
             moved = not MOVED_DOWN * level < self.level < MOVED_UP * level
         else:
-            moved = self._relevel(now, rate, early=sent_at < self._hold_end)
+            moved = self._relevel(now, rate, early=early)
         gated = gate_end > now
         if self._trusted:
             self._hold = pace.hold_for(self._hold, self.level, self._gate if gated else 0.0, moved=moved)
@@ -221,7 +231,6 @@ class Limit:
         span = max(now - self._measured_from, SHORTEST)
         open_span = max(now - max(self._measured_from, self._gate_end), SHORTEST)
         self._bounds = (self._accepted / span, high)
-        self._early = self._early + 1 if early else 0
         seen = pace.Seen(
             accepted=self._accepted,
             span=span,
@@ -267,16 +276,8 @@ class Limit:
     def _judge_echo(self, now: float) -> None:
         """The time in which 429s were the last event's echo is over."""
         self._echo_until = -math.inf
-        if self._no <= self._ok:
-            return
-        if self._ok == 0:
-            self._shut(now, self._cut_at)
-            return
-        self._trusted = False
-        self.level = max(self._ok / (now - self._cut_at), self.level / 4.0)
-        self._hold = pace.HOLD_MOVED
-        self._event_sent = now
-        self._cut(now, self._gate_end)
+        if self._no > self._ok:
+            self._shut(now, self._event_sent)
 
     # -- closed, and long windows -----------------------------------------------------------------------
 
@@ -311,24 +312,34 @@ class Limit:
             self.quota.opened(now, accepted, span, self.round_trip)
             self._slot = now
         else:
-            if self.quota is not None:
-                self.quota = None
-                self.level = accepted / span
-            elif self._trusted:
-                self.level = max(accepted / span, KEPT_AT_OPENING * self.level)
-            elif self._gate > 0.0:
-                self.level = min(self.level, math.sqrt(self.level * accepted / span))
-            else:
-                self.level = min(accepted / span, self.level)
-            if not self._trusted:
-                # Where no gate shut the lane, the limiter itself did, and what it let through is its rate.
-                again = accepted < pace.DOUBTFUL * span * self._opened_rate < pace.DOUBTFUL**2 * accepted
-                self._searching = self._gate > 0.0 or accepted < pace.TELLING or (closed > 0.5 * span and not again)
-                self._opened_rate = accepted / span
-                self._hold = 0.0 if self._searching else pace.HOLD_MOVED
+            self._resume(closed, accepted, span)
             self._cut(now, now)
         self._cycle_start, self._cycle_accepted = now, 1
         self._before_start, self._before_accepted = now, 0
+
+    def _resume(self, closed: float, accepted: int, span: float) -> None:
+        """The limit was closed for a moment: the level to go on with."""
+        rate = accepted / span
+        self._openings += 1
+        if self.quota is not None:
+            self.quota = None
+            self.level = rate
+        elif self._trusted:
+            kept = KEPT_AT_OPENING[min(self._openings, len(KEPT_AT_OPENING)) - 1]
+            self.level = max(rate, kept * self.level)
+            self._trusted = self._openings < len(KEPT_AT_OPENING)
+        elif closed > SATURATED * span:
+            # Closed for the most part: what was accepted is all that the limiter lets through.
+            level = math.sqrt(self.level * rate) if self._gate > 0.0 else rate
+            self.level = min(self.level, level)
+        else:
+            self.level = min(self.level, max(rate, KEPT_IN_DOUBT * self.level))
+        if not self._trusted:
+            again = accepted < pace.DOUBTFUL * span * self._opened_rate < pace.DOUBTFUL**2 * accepted
+            sure = accepted >= pace.TELLING and (closed <= SATURATED * span or again)
+            self._searching = self._gate > 0.0 or not sure
+            self._hold = 0.0 if self._searching else pace.HOLD_MOVED
+            self._opened_rate = rate
 
     def _leave_quota(self, now: float) -> None:
         self.quota = None

@@ -42,7 +42,7 @@ LEAN_GATED = 0.6
 LEAN_FREE = 0.3
 BELOW = 0.98
 """A new level, of the rate that was just too high."""
-EARLY_CUTS = (0.97, 0.9, 0.75)
+EARLY_CUTS = (0.97, 0.85, 0.6)
 """When the level itself turns out too high, with too few replies to tell by how much: for the first time, the
 second, and from the third on."""
 SEARCH_CUT = 0.7
