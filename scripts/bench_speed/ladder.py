@@ -43,7 +43,7 @@ def job_of(row: int) -> Job:
     )
 
 
-class _Memory:
+class Memory:
     """A `ShardSource` that keeps nothing but counts."""
 
     def __init__(self, rows: int) -> None:
@@ -51,19 +51,22 @@ class _Memory:
         self.recorded = 0
 
     def fetch(self, shard: int, *, after_row: int, limit: int) -> Sequence[OpenRow]:
+        """Rows that are made up."""
         del shard
         last = min(after_row + limit, self._rows)
         return [OpenRow(job_of(row), maybe_applied=False, attempts=0) for row in range(after_row + 1, last + 1)]
 
     def fetch_details_due(self, shard: int, *, after_row: int, limit: int) -> Sequence[Job]:
+        """None."""
         del shard, after_row, limit
         return ()
 
     def write(self, batch: Batch) -> None:
+        """Count the results."""
         self.recorded += len(batch.results)
 
 
-class _Staged:
+class Staged:
     """A `ShardSource` over a claim, as `worker.batch` makes it."""
 
     def __init__(self, ledger: Ledger, claim: Claim) -> None:
@@ -73,11 +76,18 @@ class _Staged:
         self.write = self._writer.write
 
     def fetch(self, shard: int, *, after_row: int, limit: int) -> Sequence[OpenRow]:
+        """As `worker.batch` fetches."""
         return fetch_fresh(self._ledger.engine, self._claim.run_no, shard, after_row=after_row, limit=limit)
 
     def fetch_details_due(self, shard: int, *, after_row: int, limit: int) -> Sequence[Job]:
+        """None: the replies are whole."""
         del shard, after_row, limit
         return ()
+
+
+def settings_for(url: str, concurrency: int) -> Settings:
+    """A run's settings, but for the upper bound on requests in flight all by default."""
+    return Settings.from_options(api_key=KEY, endpoint=url, concurrency=concurrency)
 
 
 async def _client(rows: int, concurrency: int, client: SeamClient, _settings: Settings) -> None:
@@ -94,7 +104,7 @@ async def _pipeline(rows: int, _concurrency: int, client: SeamClient, settings: 
     claim = Claim(
         1, "bench", (ShardClaim(shard=0, workspace_id=None, epoch=1, dispatched_through=0, rows=rows, carried=()),)
     )
-    source = _Memory(rows)
+    source = Memory(rows)
     await Pipeline(claim, source, client, settings.sending, total_rows=rows).run()
     if source.recorded != rows:
         raise RuntimeError(f"{source.recorded} of {rows} rows were recorded")
@@ -126,13 +136,13 @@ def stage_rows(ledger: Ledger, rows: int) -> Claim:
 
 
 async def _measure(step: str, url: str, rows: int, concurrency: int) -> dict[str, Any]:
-    settings = Settings.from_options(api_key=KEY, endpoint=url, concurrency=concurrency)
+    settings = settings_for(url, concurrency)
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, Ledger(f"{folder}/bench.db", exclusive=True) as ledger:
         go: Callable[[], Awaitable[object]]
         async with SeamClient(settings.target, concurrency=concurrency, timeout=30.0) as client:
             if step == "ledger":
                 claim = stage_rows(ledger, rows)
-                source = _Staged(ledger, claim)
+                source = Staged(ledger, claim)
                 go = Pipeline(claim, source, client, settings.sending, total_rows=rows).run
             else:
                 run = {"client": _client, "pipeline": _pipeline}[step]

@@ -1,0 +1,123 @@
+"""What a row costs on the quick path, counted in calls and not in time: a slow-down is seen in review.
+
+Calls of Python functions and of C functions from Python, in the event loop's thread, on uvloop, against a service
+in a process of its own. They are the same on every machine, but for a few per cent that hang on how replies fall
+together. A budget is the count when it was last lowered, and a twentieth; lower it when the path got shorter. Who
+has to raise it says in the commit what a row gets for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import uvloop
+from bench_speed.ladder import Memory, Staged, job_of, settings_for, stage_rows
+from bench_speed.processes import Service
+
+from worker.client import SeamClient
+from worker.ledger import Ledger
+from worker.ledger.claims import Batch, Claim, ShardClaim
+from worker.models import Outcome, Result
+from worker.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ROWS = 2_000
+IN_FLIGHT = 32
+
+CLIENT_BUDGET = 129
+PIPELINE_BUDGET = 176
+LEDGER_BUDGET = 5.7
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[str]:
+    """The bench's quick server."""
+    quick = Service(0.0)
+    yield quick.url
+    quick.stop()
+
+
+class Counter:
+    """Counts the calls of one thread."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, _frame: object, event: str, _argument: object) -> None:
+        """`sys.setprofile`'s hook."""
+        if event in {"call", "c_call"}:
+            self.calls += 1
+
+
+@contextmanager
+def counting() -> Iterator[Counter]:
+    """Count this thread's calls."""
+    counter = Counter()
+    sys.setprofile(counter)
+    try:
+        yield counter
+    finally:
+        sys.setprofile(None)
+
+
+def within(calls: int, budget: float) -> None:
+    """Assert that so many calls for `ROWS` rows keep the budget, and that the budget is no loose one."""
+    per_row = calls / ROWS
+    assert per_row <= budget, f"{per_row:.1f} calls a row; the budget is {budget}"
+    assert per_row > 0.8 * budget, f"{per_row:.1f} calls a row: lower the budget of {budget}"
+
+
+def memory_claim() -> Claim:
+    """One shard of rows that no ledger holds."""
+    shard = ShardClaim(shard=0, workspace_id=None, epoch=1, dispatched_through=0, rows=ROWS, carried=())
+    return Claim(1, "guard", (shard,))
+
+
+def test_the_client(service: str) -> None:
+    """One assign call: request body, connection, reply, validation, `Attempt`."""
+
+    async def main() -> int:
+        settings = settings_for(service, IN_FLIGHT)
+        async with SeamClient(settings.target, concurrency=IN_FLIGHT, timeout=30.0) as client:
+            await client.assign(job_of(1))
+            with counting() as counter:
+                for row in range(ROWS):
+                    await client.assign(job_of(row))
+        return counter.calls
+
+    within(uvloop.run(main()), CLIENT_BUDGET)
+
+
+def test_the_pipeline(service: str) -> None:
+    """A row from the queue to the group commit, its assign call within."""
+
+    async def main() -> int:
+        settings = settings_for(service, IN_FLIGHT)
+        async with SeamClient(settings.target, concurrency=IN_FLIGHT, timeout=30.0) as client:
+            source = Memory(ROWS)
+            pipeline = Pipeline(memory_claim(), source, client, settings.sending, total_rows=ROWS)
+            with counting() as counter:
+                await pipeline.run()
+        assert source.recorded == ROWS
+        return counter.calls
+
+    within(uvloop.run(main()), PIPELINE_BUDGET)
+
+
+def test_the_ledger(tmp_path: Path) -> None:
+    """A row's share of fetching and of a group commit of 200 results."""
+    with Ledger(str(tmp_path / "guard.db"), exclusive=True) as ledger:
+        source = Staged(ledger, stage_rows(ledger, ROWS))
+        results = [Result(row, Outcome.ASSIGNED, attempts=1) for row in range(1, ROWS + 1)]
+        source.write(Batch(results[:1], marks={0: 1}))
+        with counting() as counter:
+            for first in range(1, ROWS, 200):
+                source.write(Batch(results[first : first + 200], marks={0: first + 200}))
+                source.fetch(0, after_row=first, limit=200)
+    within(counter.calls, LEDGER_BUDGET)
