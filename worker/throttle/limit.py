@@ -27,6 +27,8 @@ CEILING_PASSED = 1.5
 TRUST_LOST_AFTER = 3
 ECHO_EXCESS = 3
 """So many rejected for each accepted request, and it is no echo."""
+ECHO_CUT = 0.5
+"""Of the level, where the echo of a 429 drowns what is accepted."""
 KEPT_AT_OPENING = (0.95, 0.85, 0.7)
 """Of a trusted level, at least, when the limit opens again: for the first time running, the second, the third."""
 KEPT_IN_DOUBT = 0.7
@@ -276,8 +278,18 @@ class Limit:
     def _judge_echo(self, now: float) -> None:
         """The time in which 429s were the last event's echo is over."""
         self._echo_until = -math.inf
-        if self._no > self._ok:
-            self._shut(now, self._event_sent)
+        if self._no <= self._ok:
+            return
+        if self._gate == 0.0:
+            self._shut(now, self._cut_at)
+            return
+        # Each further 429 costs a gate: better too low than one by one.
+        self._trusted = False
+        self._searching = True
+        self.level *= ECHO_CUT
+        self._hold = SEARCH_HOLD_GATED
+        self._event_sent = now
+        self._cut(now, self._gate_end)
 
     # -- closed, and long windows -----------------------------------------------------------------------
 
@@ -323,6 +335,7 @@ class Limit:
         self._openings += 1
         if self.quota is not None:
             self.quota = None
+            self._trusted = False
             self.level = rate
         elif self._trusted:
             kept = KEPT_AT_OPENING[min(self._openings, len(KEPT_AT_OPENING)) - 1]
