@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -20,12 +19,10 @@ from worker.config import KeyKind, MissingKey, resolve_deadline
 from worker.control import Control, Progress
 from worker.errors import ConfigError, InterruptedEarlyError, TerminatedEarlyError
 from worker.ledger import Ledger, holder
+from worker.ledger.claimed import ClaimedRun
 from worker.ledger.claims import (
-    ShardWriter,
     claim_run,
     doubt_open_rows,
-    fetch_details_due,
-    fetch_fresh,
     has_open_rows,
 )
 from worker.ledger.queries import count_outcomes
@@ -53,29 +50,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from worker.config import Settings
-    from worker.ledger.claims import Batch, Claim, OpenRow
-    from worker.models import InputRow, Job, Step, Stop
+    from worker.models import InputRow, Step, Stop
     from worker.ports import AttemptObserver
 
 __all__ = ["run_batch"]
-
-
-@dataclass(frozen=True)
-class _ClaimedRun:
-    """`ShardSource` over a claim."""
-
-    ledger: Ledger
-    claim: Claim
-    writer: ShardWriter
-
-    def fetch(self, shard: int, *, after_row: int, limit: int) -> Sequence[OpenRow]:
-        return fetch_fresh(self.ledger.engine, self.claim.run_no, shard, after_row=after_row, limit=limit)
-
-    def fetch_details_due(self, shard: int, *, after_row: int, limit: int) -> Sequence[Job]:
-        return fetch_details_due(self.ledger.engine, self.claim.run_no, shard, after_row=after_row, limit=limit)
-
-    def write(self, batch: Batch) -> None:
-        self.writer.write(batch)
 
 
 async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
@@ -321,11 +299,11 @@ class _Run:
             await asyncio.to_thread(doubt_open_rows, ledger.engine, run.run_no)
         before = await asyncio.to_thread(count_outcomes, ledger.engine, run.run_no)
         claim = await asyncio.to_thread(claim_run, ledger.engine, run.run_no, holder=holder(), now=time.time())
-        writer = ShardWriter(ledger.engine, claim)
+        claimed = ClaimedRun(ledger.engine, claim)
         try:
             pipeline = Pipeline(
                 claim,
-                _ClaimedRun(ledger, claim, writer),
+                claimed,
                 client,
                 self._settings.sending,
                 takeover_refused=run.takeover_refused,
@@ -342,7 +320,7 @@ class _Run:
             finally:
                 watching.cancel()
         finally:
-            writer.close()
+            claimed.close()
         finished = not await asyncio.to_thread(has_open_rows, ledger.engine, run.run_no)
         stops = () if finished else tuple(execution.stops)
         await asyncio.to_thread(

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.ledger.filling import NOW, claimed, result, row, settle, spec, staged, uuid
 from worker.errors import FenceLostError, RunNotFoundError
-from worker.ledger.claims import Batch, doubt_open_rows, fetch_details_due, fetch_fresh, has_open_rows
+from worker.ledger.claims import Batch, _fresh_statement, doubt_open_rows, fetch_details_due, fetch_fresh, has_open_rows
 from worker.ledger.runs import create_run, discard_staging, find_alike, get_run, list_runs, note_stop
 from worker.ledger.staging import stage
 from worker.ledger.tables import inputs, results, shards
@@ -160,3 +160,17 @@ def test_marks_of_shards_are_their_own(ledger: Ledger) -> None:
     writer.close()
     assert [shard.workspace_id for shard in claim.shards] == [uuid(2), uuid(1)]
     assert [[each.job.row for each in shard.carried] for shard in again.shards] == [[3], [2, 4, 6]]
+
+
+def test_a_shard_among_many_is_found_by_its_index(ledger: Ledger) -> None:
+    """A thousand workspaces in one file: no fetch walks the whole run."""
+    run = staged(ledger.engine, [row(number, workspace=number % 3) for number in range(1, 31)])
+    fresh = fetch_fresh(ledger.engine, run.run_no, 1, after_row=5, limit=4, crowded=True)
+    assert [each.job.row for each in fresh] == [8, 11, 14, 17]
+    statement = _fresh_statement(ledger.engine.dialect, crowded=True)
+    with ledger.engine.connect() as connection:
+        plan = connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {statement.text}",
+            tuple(statement.ordered({"run": 1, "in_shard": 1, "after": 5, "most": 4})),
+        ).all()
+    assert "inputs_by_shard (run_no=? AND shard=? AND row>?)" in str(plan)
