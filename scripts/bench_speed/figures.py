@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Bar", "Figures", "Sample", "bars", "best_concurrency", "growth", "summarize", "table"]
+__all__ = ["Bar", "Figures", "Sample", "bars", "best_concurrency", "drawn_out", "growth", "summarize", "table"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,12 @@ def bars(figures: Sequence[Figures], *, sdk_multiple: float) -> list[Bar]:
 def growth(small: tuple[float, float], large: tuple[float, float]) -> float:
     """How a figure grows between (rows, figure) and (rows, figure): 0 is flat, 1 is linear, 2 is square."""
     return math.log(large[1] / small[1]) / math.log(large[0] / small[0])
+
+
+def drawn_out(rows: tuple[int, int], wanted: int, figures: tuple[float, float]) -> float:
+    """The figure for `wanted` rows on the straight line through two measured ones, at `rows`."""
+    slope = (figures[1] - figures[0]) / (rows[1] - rows[0])
+    return figures[1] + slope * (wanted - rows[1])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bench_speed.figures import Bar, growth
+from bench_speed.figures import Bar, drawn_out, growth
 from bench_speed.jobs import write_jobs
 from bench_speed.processes import HERE, WORKER, WORKER_PYTHON, run, serving
 
@@ -23,7 +23,8 @@ OPEN_ROWS: Final = 100
 """Rows left to send in the run that is resumed."""
 MOST_MIB: Final = 120.0
 SECONDS: Final = {"resume_seconds": 5.0, "check_seconds": 10.0, "export_seconds": 15.0}
-"""Goals for 1 000 000 rows."""
+"""Goals for so many rows:"""
+GOAL_ROWS: Final = 1_000_000
 QUICK_START: Final = 0.150
 """Goal for `--help` and `--version`, in seconds."""
 
@@ -122,13 +123,17 @@ def start_seconds() -> dict[str, float]:
 
 
 def scale_bars(scales: Sequence[Scale], starts: dict[str, float]) -> list[Bar]:
-    """The goals; those in seconds hold for 1 000 000 rows, so smaller inputs have to take their share of it."""
-    largest = scales[-1]
-    share = largest.rows / 1_000_000
+    """The goals; those in seconds are for 1 000 000 rows, to which smaller inputs are drawn out by a straight line."""
+    before, largest = scales[-2:]
+    rows = ((before.rows, largest.rows), max(largest.rows, GOAL_ROWS))
     peaks = ("run_peak_mib", "resume_peak_mib", "check_peak_mib", "export_peak_mib")
     return [
         *(
-            Bar(f"{name} at {largest.rows} rows, goal over figure", 1.0, limit * share / getattr(largest, name))
+            Bar(
+                f"{name} for {rows[1]:,} rows, {limit:.0f} s over the figure",
+                1.0,
+                limit / drawn_out(*rows, (getattr(before, name), getattr(largest, name))),
+            )
             for name, limit in SECONDS.items()
         ),
         *(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path  # noqa: TC003 - a fixture's type
 
 import pytest
-from bench_speed.figures import Bar, Sample, as_json, bars, best_concurrency, growth, summarize, table
+from bench_speed.figures import Bar, Sample, as_json, bars, best_concurrency, drawn_out, growth, summarize, table
 from bench_speed.jobs import write_jobs
 from bench_speed.ladder import job_of
 from bench_speed.server import WORKSPACE, answer
@@ -54,6 +54,12 @@ def test_the_best_concurrency() -> None:
 def test_growth(large: tuple[float, float], exponent: float) -> None:
     """Flat, linear and square."""
     assert growth((10.0, 7.0), large) == pytest.approx(exponent)
+
+
+def test_drawn_out() -> None:
+    """A start of one second and a hundredth a row; what was measured itself stays as it is."""
+    assert drawn_out((100, 300), 1000, (2.0, 4.0)) == pytest.approx(11.0)
+    assert drawn_out((100, 300), 300, (2.0, 4.0)) == pytest.approx(4.0)
 
 
 def test_the_table_aligns() -> None:
