@@ -6,10 +6,15 @@ import heapq
 import math
 import random
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from bench_throttle.scenarios import Scenario
 from worker.breaker import Breaker
+
+if TYPE_CHECKING:
+    from bench_throttle.scenarios import Scenario
+
+Reply = tuple[int, float | None]
+"""What became of a request, and its Retry-After."""
 
 ARRIVE, REPLY, WAKE, LEAVE = range(4)
 ACCEPTED, LIMITED, LOST = range(3)
@@ -26,11 +31,20 @@ PATIENCE = 20.0
 class Scheme(Protocol):
     """What every scheme is asked and told; `worker.throttle.Throttle` is one."""
 
-    def wait(self, now: float, in_flight: int) -> float: ...
-    def sent(self, now: float) -> None: ...
-    def completed(self, now: float, sent_at: float) -> None: ...
-    def limited(self, now: float, sent_at: float, retry_after: float | None) -> None: ...
-    def lost(self, now: float, sent_at: float) -> None: ...
+    def wait(self, now: float, in_flight: int) -> float:
+        """0.0: send. Else seconds until it is worth asking again; `math.inf`: not before a reply."""
+
+    def sent(self, now: float) -> None:
+        """A request is being sent."""
+
+    def completed(self, now: float, sent_at: float) -> None:
+        """It was served."""
+
+    def limited(self, now: float, sent_at: float, retry_after: float | None) -> None:
+        """It was answered by 429."""
+
+    def lost(self, now: float, sent_at: float) -> None:
+        """It timed out, or was answered by 5xx."""
 
 
 @dataclass
@@ -63,7 +77,7 @@ class Simulation:
         self.trace: list[tuple[float, int]] = []
         self._limiter = scenario.limiter()
         self._rng = random.Random(scenario.seed ^ 0x5EED)  # noqa: S311 - a simulation, and to be repeated
-        self._heap: list[tuple[float, int, int, Client, float, Any]] = []
+        self._heap: list[tuple[float, int, int, Client, float, Reply | None]] = []
         self._order = 0
         self._served = 0
 
@@ -84,7 +98,7 @@ class Simulation:
                 self._served -= 1
                 self._limiter.leave(now)
                 continue
-            if kind == REPLY:
+            if kind == REPLY and extra is not None:
                 self._reply(now, client, sent_at, extra)
                 if not client.todo and not client.in_flight:
                     client.finished = now
@@ -96,7 +110,7 @@ class Simulation:
                 client.wake_at = math.inf
             self._send(now, client)
 
-    def _push(self, at: float, kind: int, client: Client, sent_at: float, extra: Any) -> None:
+    def _push(self, at: float, kind: int, client: Client, sent_at: float, extra: Reply | None) -> None:
         self._order += 1
         heapq.heappush(self._heap, (at, self._order, kind, client, sent_at, extra))
 
@@ -120,8 +134,7 @@ class Simulation:
             client.todo -= 1
             client.sends += 1
             client.in_flight += 1
-            if client.in_flight > client.most_in_flight:
-                client.most_in_flight = client.in_flight
+            client.most_in_flight = max(client.most_in_flight, client.in_flight)
             if now < client.paused_until - 1e-9:
                 client.violations += 1
             jitter = self._rng.expovariate(1.0) * NETWORK_SPREAD if self.scenario.spread else 0.0
@@ -160,7 +173,7 @@ class Simulation:
             return max(0.0, math.ceil(now + need + wall) - wall - (now + back))
         return None
 
-    def _reply(self, now: float, client: Client, sent_at: float, extra: tuple[int, float | None]) -> None:
+    def _reply(self, now: float, client: Client, sent_at: float, extra: Reply) -> None:
         client.in_flight -= 1
         verdict, retry_after = extra
         if verdict == ACCEPTED:

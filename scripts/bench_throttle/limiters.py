@@ -46,7 +46,7 @@ class Limiter(Protocol):
 class NoLimit:
     """Accepts everything."""
 
-    def decide(self, t: float) -> float | None:
+    def decide(self, t: float) -> None:
         """None: accepted."""
         del t
 

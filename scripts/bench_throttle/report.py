@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from bench_throttle import evaluate
@@ -84,8 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     print_table(report)
     text = json.dumps(report, indent=1)
     if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
     else:
         print(text)
     return 0 if all(bar["reached"] for bar in report["bars"].values()) else 1

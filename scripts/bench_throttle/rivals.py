@@ -1,3 +1,4 @@
+# ruff: noqa: D102, ARG002 - the methods are those of `engine.Scheme`, which says what they mean and are given
 """The schemes to beat, written from their published descriptions.
 
 Each answers the calls of `engine.Scheme`. Where a scheme has a Retry-After, the lane obeys it, as ours does:

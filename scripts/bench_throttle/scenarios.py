@@ -26,6 +26,11 @@ EVALUATION_SEED = 9_000_000
 MAX_IN_FLIGHT = 256
 RATES = (5.0, 2000.0)
 ROUND_TRIPS = (0.005, 2.0)
+HALF = 0.5
+STEPS = 0.25
+OUTAGES = 0.2
+REJECTS_COUNT = 0.4
+"""How many scenarios have which."""
 LONGEST_NETWORK = 0.3
 """A longer round trip is the service's own time: no network is slower."""
 
@@ -95,8 +100,8 @@ def draw(seed: int, *, lasting: tuple[float, float] = (100.0, 140.0), steady: bo
         rate = log_uniform(rng, *RATES)
         second = rate
         step_at = math.inf
-        if not steady and rng.random() < 0.25:
-            second = rate * 4 if rng.random() < 0.5 else rate / 4
+        if not steady and rng.random() < STEPS:
+            second = rate * 4 if rng.random() < HALF else rate / 4
             step_at = duration * rng.uniform(0.2, 0.7)
         # Beyond that our own bound on what is in flight is the limit, and no 429 is ever seen.
         if max(rate, second) * round_trip <= MAX_IN_FLIGHT and RATES[0] <= second <= RATES[1]:
@@ -112,8 +117,8 @@ def draw(seed: int, *, lasting: tuple[float, float] = (100.0, 140.0), steady: bo
         rate, second = (low if rate <= second else low * ratio), (low if second <= rate else low * ratio)
     steps = Steps(rate, second, step_at)
     outage = None
-    if not steady and rng.random() < 0.2:
-        length = log_uniform(rng, 1.0, 5.0) if rng.random() < 0.5 else log_uniform(rng, 15.0, 90.0)
+    if not steady and rng.random() < OUTAGES:
+        length = log_uniform(rng, 1.0, 5.0) if rng.random() < HALF else log_uniform(rng, 15.0, 90.0)
         start = duration * rng.uniform(0.1, 0.8)
         outage = Outage(start, start + length, rng.choice(("5xx", "refused", "timeout")))
     window = rng.choices((1.0, rng.uniform(2.0, 5.0), 10.0, 60.0), (40, 15, 25, 20))[0]
@@ -129,17 +134,15 @@ def draw(seed: int, *, lasting: tuple[float, float] = (100.0, 140.0), steady: bo
         window=window,
         phase=rng.uniform(0.0, window),
         retry_after=rng.choices(("none", "seconds", "date", "garbage"), (30, 35, 20, 15))[0],
-        rejects_count=rng.random() < 0.4,
+        rejects_count=rng.random() < REJECTS_COUNT,
         outage=outage,
     )
 
 
 def ideal_time(scenario: Scenario) -> float:
     """Seconds that a client needs that knows everything: greedy, bounded by what may be in flight."""
-    if scenario.outage is None:
-        gap = (math.inf, math.inf)
-    else:
-        gap = (scenario.outage.start, scenario.outage.end)
+    outage = scenario.outage
+    gap = (outage.start, outage.end) if outage else (math.inf, math.inf)
     reach = scenario.max_in_flight / scenario.round_trip
     step = min(0.01, 0.2 * scenario.round_trip)
     limiter = scenario.limiter()
