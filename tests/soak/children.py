@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -28,7 +28,7 @@ __all__ = ["fork_run", "wait_for"]
 
 
 def fork_run(
-    ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[Step, int] | None = None, **options: object
+    ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[Step, int] | None = None, **options: Any
 ) -> int:
     """Start `run_batch` on this ground in a child; its process id.
 
@@ -48,9 +48,7 @@ def fork_run(
     os._exit(code)
 
 
-def _child(
-    ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[Step, int] | None, **options: object
-) -> int:
+def _child(ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[Step, int] | None, **options: Any) -> int:
     left = {die_at[0]: die_at[1]} if die_at else {}
 
     def on_step(step: Step) -> None:

@@ -80,7 +80,7 @@ def compare(
     events = list(events)
     replies = {event["request_id"]: event for event in events if event["kind"] == "replied"}
     for event in events:
-        credential = event.get("credential")
+        credential: Any = event.get("credential")
         if event["kind"] == "applied":
             owner[credential] = (event["acs_user"], event["user_identity"])
         elif event["kind"] == "read" and event["status"] == 200:
