@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID  # noqa: TC003 - pydantic reads the annotation at run time
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 __all__ = [
     "AcsCredential",
@@ -29,7 +29,7 @@ __all__ = [
 _OPEN = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True, protected_namespaces=())
 _CLOSED = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-LowerStr = Annotated[str, BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)]
+LowerStr = Annotated[str, StringConstraints(to_lower=True)]
 
 
 class AssignRequest(BaseModel):

@@ -27,6 +27,7 @@ KEEP_ALIVE: Final = 10.0
 """Seconds; shorter than any usual server's, so that it is rarely the server that closes a connection first."""
 
 _LENGTH: Final = "Content-Length"
+_FIRST_FINAL: Final = HTTPStatus.OK.value
 
 
 class Reply(NamedTuple):
@@ -112,7 +113,7 @@ class Wire:
             protocol.set_response_params(read_until_eof=True, auto_decompress=False)
             transport.write(b"%b%d\r\n\r\n%b" % (route.head or route.render(), len(body), body))
             message, content = await protocol.read()
-            while message.code < HTTPStatus.OK and message.code != HTTPStatus.SWITCHING_PROTOCOLS:
+            while message.code < _FIRST_FINAL and message.code != HTTPStatus.SWITCHING_PROTOCOLS:
                 message, content = await protocol.read()
             text = await _bounded(content)
         except BaseException:

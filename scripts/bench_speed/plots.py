@@ -48,7 +48,7 @@ def speed(document: dict[str, Any], folder: Path) -> None:
         axis.margins(x=0.18)
         axis.grid(axis="y", visible=False)
         axis.set_title(f"reply {delay}")
-        axis.set_xlabel("rows per second on one core (most in flight)")
+        axis.set_xlabel("rows per second, one core")
     save(figure, folder / "speed.svg")
 
 

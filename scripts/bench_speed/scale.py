@@ -22,9 +22,9 @@ __all__ = ["MEASURES", "Scale", "grows", "measure", "scale_bars"]
 OPEN_ROWS: Final = 100
 """Rows left to send in the run that is resumed."""
 MOST_MIB: Final = 120.0
-SECONDS: Final = {"resume_seconds": 5.0, "check_seconds": 10.0, "export_seconds": 15.0}
-"""Goals for so many rows:"""
 GOAL_ROWS: Final = 1_000_000
+SECONDS: Final = {"resume_seconds": 5.0, "check_seconds": 10.0, "export_seconds": 15.0}
+"""Goals for so many rows."""
 QUICK_START: Final = 0.150
 """Goal for `--help` and `--version`, in seconds."""
 
