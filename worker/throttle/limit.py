@@ -21,7 +21,9 @@ CATCH_UP = 0.003
 """Seconds of pace that may be made up for: timers are late, limiters see a burst of that as jitter."""
 SEARCH_HOLD_GATED = 1.0
 SEARCH_HOLD_ROWS = 20.0
-"""Seconds (where a 429 brings a gate) and rows on a level that is only a guess."""
+SEARCH_HOLD_MOST = 3.0
+"""Seconds (where a 429 brings a gate) and rows on a level that is only a guess; no longer than the last, lest a
+lane that was crowded out never asks for more."""
 CEILING_PASSED = 1.5
 """A level that failed bounds the next ones, until so many times of it has been reached."""
 TRUST_LOST_AFTER = 3
@@ -215,7 +217,7 @@ class Limit:
         if self._trusted:
             self._hold = pace.hold_for(self._hold, self.level, self._gate if gated else 0.0, moved=moved)
         else:
-            self._hold = max(SEARCH_HOLD_GATED if gated else 0.0, SEARCH_HOLD_ROWS / self.level)
+            self._hold = max(SEARCH_HOLD_GATED if gated else 0.0, min(SEARCH_HOLD_ROWS / self.level, SEARCH_HOLD_MOST))
         self._searching = not self._trusted
         self._event_sent = sent_at
         self._before_start, self._before_accepted = self._cycle_start, self._cycle_accepted

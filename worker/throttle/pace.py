@@ -50,7 +50,8 @@ SEARCH_CUT = 0.7
 
 HOLD_FREE = 4.0
 HOLD_FREE_ROWS = 100.0
-"""Seconds and rows on one level where a 429 costs nothing but itself: one row in a hundred."""
+HOLD_FREE_MOST = 30.0
+"""Seconds and rows on one level where a 429 costs nothing but itself: one row in a hundred; and at most."""
 HOLD_MOVED = 2.0
 """Seconds on a level far from the one before."""
 HOLD_STEP = 4.0
@@ -109,7 +110,7 @@ def estimate(level: float, rate: float, seen: Seen) -> float:
 def hold_for(hold: float, level: float, gate: float, *, moved: bool) -> float:
     """Seconds for which to keep `level`, after `hold` for the one before; `gate` seconds is what a 429 costs."""
     if gate <= 0.0:
-        return max(HOLD_MOVED if moved else HOLD_FREE, HOLD_FREE_ROWS / level)
+        return max(HOLD_MOVED if moved else HOLD_FREE, min(HOLD_FREE_ROWS / level, HOLD_FREE_MOST))
     if moved:
         return HOLD_MOVED
     return min(max(HOLD_STEP * hold, HOLD_MOVED), max(HOLD_FREE, HOLD_PER_GATE * gate))
