@@ -37,6 +37,9 @@ def test_rejected_rows_are_invalid_with_their_reason(ledger: Ledger) -> None:
     """A row that is no job has its result at once, and the rest is left to send."""
     run = staged(ledger.engine, [row(1), row(2, reason="column acs_user_id: empty"), row(3)])
     assert decided(ledger, run) == {2: ("invalid", "column acs_user_id: empty")}
+    with ledger.engine.connect() as connection:
+        columns = (results.c.attempts, results.c.finished_at, results.c.read_back, results.c.details_due)
+        assert tuple(connection.execute(select(*columns)).one()) == (0, NOW, False, False)
     assert open_rows(ledger, run) == [1, 3]
     assert run.rows == 3
 

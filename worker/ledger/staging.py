@@ -219,7 +219,6 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
         )
     )
     first = cast(_repeated.c.first_row, String)
-    others = cast(_repeated.c.wanted - 1, String)
     is_conflict = _repeated.c.disputed == 1
     connection.execute(
         insert(results).from_select(
@@ -231,11 +230,10 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
                 case(
                     (
                         is_conflict,
-                        literal("row ")
+                        cast(_repeated.c.wanted, String)
+                        + " rows want this credential for different people or workspaces, the first of them row "
                         + first
-                        + " and "
-                        + others
-                        + " more want this credential for different people; none of them was sent: keep one row",
+                        + "; none was sent: keep one",
                     ),
                     else_=literal("row ") + first + " asks for the same; that one goes, this one needs nothing",
                 ),
