@@ -204,7 +204,7 @@ def failed(job: Job, last: Attempt, tries: Tries) -> Result:
             )
         return _not_assigned(job, Outcome.FAILED, last, tries, retryable=False, detail=advice)
     times = "once" if tries.attempts == 1 else f"{tries.attempts} times"
-    detail = f"tried {times} without success (last: {last.error_type}); not assigned. It may succeed later: send it again in a file of its own"
+    detail = f"tried {times} without success (last: {last.error_type}); not assigned. Send the row again later"
     return _not_assigned(job, Outcome.FAILED, last, tries, retryable=True, detail=detail)
 
 
