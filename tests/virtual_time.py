@@ -18,7 +18,7 @@ GRACE = 0.004
 """Real seconds for threads to report before the clock jumps."""
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type] # chosen at run time by the platform
+class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.jumped = 0.0

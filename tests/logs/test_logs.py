@@ -331,7 +331,7 @@ def test_import_is_cheap() -> None:
         (Verdict.HALT, "warning"),
     ],
 )
-def test_attempts_are_logged_by_what_they_prove(verdict: Verdict, level: Any) -> None:  # noqa: ANN401 - a literal
+def test_attempts_are_logged_by_what_they_prove(verdict: Verdict, level: Any) -> None:
     """Each verdict has its level, and is silent above it."""
     stream = io.StringIO()
     configure_logging("json", level, stream)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_scratch"]
 
-_PAGE_CACHE_KIB: Final = 32 * 1024
+_PAGE_CACHE_KIB: Final = 16 * 1024
 
 
 @contextmanager
