@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
+import re
 import ssl
 import time
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ import aiohttp
 from aiohttp.http import HttpProcessingError
 
 from worker.config import MissingKey
-from worker.masking import mask_in
+from worker.masking import MASK, mask_in
 from worker.models import Attempt, Call, Job, StopCause, UserKey, Verdict
 from worker.replies import read_reply, tidy
 from worker.retry import parse_retry_after
@@ -140,11 +141,13 @@ class SeamClient:
                 began,
                 time.perf_counter() - clock,
                 error_type=kind,
-                error_message=mask_in(tidy(str(error) or type(error).__name__), self._secrets()),
+                error_message=mask_in(_told(error), self._secrets()),
                 stop=stop,
             )
         duration = time.perf_counter() - clock
         request_id = headers.get("seam-request-id")
+        if request_id is not None and not _PLAIN_ID.fullmatch(request_id):
+            request_id = mask_in(tidy(request_id), self._secrets())
         if reply is None:
             return Attempt(
                 call,
@@ -168,14 +171,16 @@ class SeamClient:
                 reading.credentials,
                 reading.next_page_cursor,
             )
+        # Masked before a long message is cut, which might leave the first half of a key.
+        reading = read_reply(call, status, self._masked(reply), has_request_id=request_id is not None)
         return Attempt(
             call,
             reading.verdict,
             began,
             duration,
             status,
-            tidy(request_id) if request_id else None,
-            error_type=reading.error_type,
+            request_id,
+            error_type=mask_in(reading.error_type, self._secrets()),
             error_message=mask_in(reading.error_message, self._secrets()),
             retry_after=parse_retry_after(headers.get("Retry-After"), now=datetime.now(UTC))
             if reading.verdict is Verdict.LIMITED
@@ -185,6 +190,11 @@ class SeamClient:
 
     def _secrets(self) -> tuple[str, ...]:
         return self._target.credentials.secret_values()
+
+    def _masked(self, reply: bytes) -> bytes:
+        for secret in self._secrets():
+            reply = reply.replace(secret.encode(), MASK.encode())
+        return reply
 
 
 def _assign_body(job: Job) -> bytes:
@@ -204,6 +214,9 @@ def _no_key(call: Call, began: float, missing: MissingKey) -> Attempt:
         stop=StopCause.MISSING_KEY,
     )
 
+
+_PLAIN_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+"""A request id with nothing in it to tidy or to mask; a key holds an underscore."""
 
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -233,6 +246,17 @@ _FAILURES: Final[tuple[tuple[type[BaseException], Verdict, str, StopCause | None
     (ConnectionResetError, Verdict.AMBIGUOUS, "connection_reset", None),
     (OSError, Verdict.AMBIGUOUS, "connection_reset", None),
 )
+
+
+_QUOTES_THE_REPLY: Final = (HttpProcessingError, aiohttp.ClientPayloadError, ValueError)
+
+
+def _told(error: BaseException) -> str:
+    """An exception in its own words, unless they may quote the reply, and with it a PIN."""
+    name = type(error).__name__
+    if isinstance(error, _QUOTES_THE_REPLY) and not isinstance(error, aiohttp.InvalidURL):
+        return f"the reply could not be read ({name})"
+    return tidy(str(error) or name)
 
 
 def _failure(error: BaseException) -> tuple[Verdict, str, StopCause | None]:

@@ -144,7 +144,9 @@ def _error(body: bytes) -> ErrorReply | None:
 
 
 def _excerpt(body: bytes) -> str:
-    """The first words of a reply that is not Seam's, without the tags."""
+    """The first words of a reply that is not Seam's, without the tags; of JSON none, since it may hold PINs."""
+    if body.lstrip()[:1] in {b"{", b"["}:
+        return f"a reply of {len(body)} bytes of JSON in no form of Seam's errors"
     text = body[:4096].decode("utf-8", "replace")
     return re.sub(r"<[^>]*>", " ", text)[:LONGEST_MESSAGE].strip() or "an empty reply"
 

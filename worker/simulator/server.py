@@ -97,7 +97,7 @@ class RunningSimulator:
             return await self._admin.answer(request, path)
         try:
             return await self._service.answer(request, path)
-        except ConnectionResetError:
+        except ConnectionError:
             return CLOSES  # the caller went before its reply came
 
     def _take(self, settings: SimulatorSettings) -> None:

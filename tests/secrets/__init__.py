@@ -1,0 +1,1 @@
+"""Canary secrets, looked for in everything that a run leaves behind or shows; and files that lead elsewhere."""
