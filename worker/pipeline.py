@@ -276,7 +276,7 @@ class Pipeline:
         error = None if task.cancelled() else task.exception()
         if error is not None or task.cancelled():
             self._supply.window.open -= 1
-            surely_not = isinstance(error, RowStopped) and not state.maybe_applied
+            surely_not = isinstance(error, RowStopped) and not (state.maybe_applied or state.ever_ambiguous)
             self._notes.append((state.job.row, not surely_not, state.attempts))
             if error is not None and not isinstance(error, RowStopped):
                 self.on_broken(error)

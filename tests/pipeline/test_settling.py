@@ -190,6 +190,19 @@ def test_drain_ends_waits_at_once_and_marks_what_is_ambiguous() -> None:
     assert shards.results[1].attempts == 2
 
 
+def test_a_row_that_was_ever_ambiguous_is_remembered_as_such() -> None:
+    """Stopped while it waits for its last reading: the next execution reads it before anything else."""
+    seam, shards = MemorySeam(), MemoryShards([job(1)])
+    credential = job(1).acs_credential_id
+    seam.script(credential, Fault.LATE, Fault.REFUSED)
+    send(shards, seam, at={20.0: lambda pipeline: pipeline.stop(Stop(StopCause.SIGTERM, "stopped"))})
+    assert shards.results == {}
+    assert shards.unsettled[1] == (True, 2)
+    seam.execute_late()
+    send(shards, seam)
+    assert (shards.results[1].outcome, seam.events.count(("sent", credential))) == (ASSIGNED, 2)
+
+
 def test_a_failed_write_ends_the_run_and_loses_nothing_durable() -> None:
     """A full disk: no second try, what was durable stays, the same call resumes."""
     seam, shards = MemorySeam(), MemoryShards([job(row) for row in range(1, 2001)])
