@@ -35,6 +35,7 @@ from worker.ledger.runs import (
     get_run,
     learn_workspace,
     note_stop,
+    workspace_of,
 )
 from worker.ledger.staging import finish_staging, reject_other_workspaces, stage
 from worker.models import StopCause
@@ -277,14 +278,17 @@ class _Run:
         Raises:
             ConfigError: it is not.
         """
-        if workspace_id is not None and run.workspace_id is None:
-            run = learn_workspace(ledger.engine, run.run_no, workspace_id)
-            self._reject_other_workspaces(ledger, run)
-        elif workspace_id is not None and run.workspace_id != workspace_id:
+        if workspace_id is None:
+            return run
+        with ledger.engine.connect() as connection:
+            begun_in = workspace_of(connection, run.run_no)
+        if begun_in not in {None, workspace_id}:
             raise ConfigError(
-                f"run {run.id} of this input was begun in workspace {run.workspace_id}, and the key is for "
+                f"run {run.id} of this input was begun in workspace {begun_in}, and the key is for "
                 f"{workspace_id}; use the first key to go on, or another --ledger for a run of its own"
             )
+        run = learn_workspace(ledger.engine, run.run_no, workspace_id)
+        self._reject_other_workspaces(ledger, run)
         return run
 
     def _reject_other_workspaces(self, ledger: Ledger, run: Run) -> None:

@@ -205,7 +205,7 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
         name=run.name,
         state=run.state,
         rows=sums.outcomes.total(),
-        outcomes=dict(sums.outcomes),
+        outcomes=sums.outcomes,
         warnings=dict(sums.warnings.most_common()),
         failures=_failures(engine, run.run_no, sums),
         latency=_latency(stream_latencies(engine, run.run_no)),

@@ -6,7 +6,7 @@ A field here is all that an option needs: its flag, its variable and its key in 
 from __future__ import annotations
 
 from datetime import time, timedelta  # noqa: TC003 - pydantic reads the annotations at run time
-from pathlib import Path  # noqa: TC003 - likewise
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -161,9 +161,11 @@ class Input(_Section):
 class Output(_Section):
     """Where the record goes."""
 
-    ledger: Annotated[_SecretUrl | None, Leaf("a path or a database URL", is_path=True, is_secret=True)] = Field(
-        default=None, repr=False
-    )
+    ledger: Annotated[
+        _SecretUrl | None,
+        BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value),
+        Leaf("a path or a database URL", is_path=True, is_secret=True),
+    ] = Field(default=None, repr=False)
     """A URL, or a path of an SQLite file; None is `assign-ledger.db` beside the input."""
     results: Annotated[Path | None, Leaf("a path", is_path=True)] = None
     """None is a file beside the input."""

@@ -31,6 +31,7 @@ __all__ = [
     "learn_workspace",
     "list_runs",
     "note_stop",
+    "workspace_of",
 ]
 
 RunState = Literal["staging", "open", "finished", "superseded"]
@@ -185,6 +186,18 @@ def learn_workspace(engine: Engine, run_no: int, workspace_id: str) -> Run:
     with engine.begin() as connection:
         connection.execute(update(runs).where(runs.c.run_no == run_no).values(workspace_id=workspace_id))
     return get_run(engine, run_no)
+
+
+def workspace_of(connection: Connection, run_no: int) -> str | None:
+    """The workspace that a run belongs to: as noted, else as the first credential that it read says."""
+    noted = connection.execute(select(runs.c.workspace_id).where(runs.c.run_no == run_no)).scalar()
+    if noted is not None:
+        return str(noted)
+    told = select(results.c.credential_workspace_id).where(
+        results.c.run_no == run_no, results.c.credential_workspace_id.is_not(None)
+    )
+    found = connection.execute(told.limit(1)).scalar()
+    return None if found is None else str(found)
 
 
 def note_stop(  # noqa: PLR0913 - the columns of one row

@@ -31,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from worker.ledger.runs import Run, get_run
+from worker.ledger.runs import Run, get_run, workspace_of
 from worker.ledger.statements import Statement
 from worker.ledger.tables import inputs, results, runs, shards, unsettled
 from worker.models import InputRow, Job, Outcome, UserKey
@@ -267,7 +267,9 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
         .order_by(runs.c.run_no.desc())
         .limit(1)
     ).one_or_none()
-    if before is None or before.state != "open" or before.workspace_id != run.workspace_id:
+    if before is None or before.state != "open":
+        return
+    if workspace_of(connection, before.run_no) not in {None, run.workspace_id}:
         return
     old_inputs, old_results, other = inputs.alias(), results.alias(), inputs.alias()
     written_since = exists().where(

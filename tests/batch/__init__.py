@@ -1,0 +1,1 @@
+"""Whole runs by the library call, against a simulator over real sockets."""

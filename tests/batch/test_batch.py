@@ -1,0 +1,226 @@
+"""What `run_batch` promises: resume, finished inputs, workspaces, takeovers, deadlines, paths."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+
+from worker import Control, Outcome, Settings, run_batch
+from worker.errors import ConfigError, UsageError
+from worker.models import StopCause
+from worker.simulator import API_KEY, WORKSPACE_ID, RunningSimulator, Simulator, SimulatorSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from worker import Progress, RunReport
+
+OTHER_WORKSPACE = "5eed0000-0000-4000-8000-0000000000ff"
+OTHER_KEY = "seam_other_key"
+TOKEN = "seam_at_token_of_many"
+
+
+def uuid(number: int) -> str:
+    """A UUID that shows its number."""
+    return str(UUID(int=number))
+
+
+def write(path: Path, rows: Sequence[tuple[int, int]], *, workspaces: Sequence[str] = ()) -> Path:
+    """A CSV of (credential, person) rows."""
+    lines = ["acs_credential_id,acs_user_id" + (",workspace_id" if workspaces else "")]
+    for index, (credential, person) in enumerate(rows):
+        lines.append(",".join([uuid(credential), uuid(person), *workspaces[index : index + 1]]))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@asynccontextmanager
+async def service(**values: Any) -> AsyncIterator[RunningSimulator]:
+    """A simulator that knows two keys and a token for every workspace."""
+    access = {
+        "api_keys": {API_KEY: WORKSPACE_ID, OTHER_KEY: OTHER_WORKSPACE},
+        "personal_access_tokens": {TOKEN: []},
+    }
+    async with Simulator(SimulatorSettings().patched({"access": access, **values})).serve() as server:
+        yield server
+
+
+def settings(server: RunningSimulator, **options: Any) -> Settings:
+    """Settings for that service, quick to give up."""
+    key = {} if "personal_access_token" in options else {"api_key": options.pop("api_key", API_KEY)}
+    return Settings.from_options(**{"endpoint": server.url, "timeout": 2, "concurrency": 16, **key, **options})
+
+
+def settings_of(option: str, value: Any) -> Settings:
+    """Settings with one option."""
+    options: dict[str, Any] = {"api_key": API_KEY, option: value}
+    return Settings.from_options(**options)
+
+
+def assigns(server: RunningSimulator) -> Counter[str]:
+    """Credential -> how often it was sent."""
+    return Counter(event["credential"] for event in server.events() if event["kind"] == "received")
+
+
+async def seed(server: RunningSimulator, path: Path, **options: Any) -> RunReport:
+    """One run in which each credential becomes known to the workspace."""
+    return await run_batch(path, settings(server, **options))
+
+
+async def test_a_finished_input_is_not_sent_again(tmp_path: Path) -> None:
+    """The second call says so; `again` sends it anew."""
+    jobs = write(tmp_path / "jobs.csv", [(1, 100), (2, 100)])
+    async with service() as server:
+        first = await run_batch(jobs, settings(server))
+        second = await run_batch(jobs, settings(server))
+        assert assigns(server) == {uuid(1): 1, uuid(2): 1}
+        third = await run_batch(jobs, settings(server), again=True)
+        assert assigns(server) == {uuid(1): 2, uuid(2): 2}
+    assert first.run_id == second.run_id != third.run_id
+    assert (first.exit_code, second.exit_code, third.exit_code) == (0, 0, 0)
+    assert any("--again" in note for note in second.notes)
+
+
+async def test_a_deadline_stops_the_run_resumable(tmp_path: Path) -> None:
+    """Exit 3, the rest pending, and the same call goes on."""
+    jobs = write(tmp_path / "jobs.csv", [(number, 100) for number in range(1, 301)])
+    async with service(limit={"kind": "token_bucket", "rate": 100, "burst": 1}) as server:
+        first = await run_batch(jobs, settings(server, deadline="1s"))
+        await_all = await run_batch(jobs, settings(server))
+        assert set(assigns(server).values()) == {1}
+    assert first.exit_code == 3
+    assert [stop.cause for stop in first.stops] == [StopCause.DEADLINE]
+    assert first.outcomes[Outcome.PENDING] > 100
+    assert (await_all.exit_code, await_all.outcomes[Outcome.ASSIGNED]) == (0, 300)
+    assert first.run_id == await_all.run_id
+
+
+async def test_a_row_of_another_workspace_is_invalid_and_never_sent(tmp_path: Path) -> None:
+    """An API key opens one workspace, which the service tells before the first send."""
+    jobs = write(tmp_path / "jobs.csv", [(1, 100), (2, 100)], workspaces=[WORKSPACE_ID, OTHER_WORKSPACE])
+    async with service() as server:
+        await run_batch(write(tmp_path / "seed.csv", [(9, 100)]), settings(server))
+        report = await run_batch(jobs, settings(server))
+        assert uuid(2) not in assigns(server)
+    assert (report.outcomes[Outcome.ASSIGNED], report.outcomes[Outcome.INVALID]) == (1, 1)
+
+
+async def test_a_key_of_another_workspace_does_not_go_on_with_the_run(tmp_path: Path) -> None:
+    """Exit 2: the unfinished run belongs to the first key's workspace."""
+    jobs = write(tmp_path / "jobs.csv", [(number, 100) for number in range(1, 101)])
+    async with service(limit={"kind": "token_bucket", "rate": 50, "burst": 1}) as server:
+        for key in (API_KEY, OTHER_KEY):
+            await run_batch(write(tmp_path / f"{key}.csv", [(900 + len(key), 100)]), settings(server, api_key=key))
+        await run_batch(jobs, settings(server, deadline="0.5s"))
+        before = assigns(server).total()
+        with pytest.raises(ConfigError, match=f"workspace {WORKSPACE_ID}, and the key is for {OTHER_WORKSPACE}"):
+            await run_batch(jobs, settings(server, api_key=OTHER_KEY))
+        assert assigns(server).total() == before
+
+
+async def test_one_token_serves_every_workspace_of_a_file(tmp_path: Path) -> None:
+    """Each workspace is a lane of its own; the report counts by workspace."""
+    spaces = [WORKSPACE_ID, OTHER_WORKSPACE] * 20
+    jobs = write(tmp_path / "jobs.csv", [(number, 100) for number in range(1, 41)], workspaces=spaces)
+    async with service() as server:
+        report = await run_batch(jobs, settings(server, personal_access_token=TOKEN, workspace_id=WORKSPACE_ID))
+        sent = Counter(event["workspace"] for event in server.events() if event["kind"] == "received")
+    assert report.exit_code == 0
+    assert sent == {WORKSPACE_ID: 20, OTHER_WORKSPACE: 20}
+    assert len(report.workspaces) == 2
+
+
+async def test_a_refused_takeover_is_a_conflict(tmp_path: Path) -> None:
+    """With `takeover=refuse` somebody else's credential is left alone, and one's own is unchanged."""
+    first = write(tmp_path / "first.csv", [(1, 100), (2, 100)])
+    second = write(tmp_path / "second.csv", [(1, 200), (2, 100), (3, 200)])
+    async with service() as server:
+        await run_batch(first, settings(server))
+        report = await run_batch(second, settings(server, takeover="refuse"))
+        owners = {each["acs_credential_id"]: each["acs_user_id"] for each in server.owners()}
+    assert report.outcomes[Outcome.CONFLICT] == 1
+    assert report.outcomes[Outcome.UNCHANGED] == 1
+    assert report.outcomes[Outcome.ASSIGNED] == 1
+    assert owners == {uuid(1): uuid(100), uuid(2): uuid(100), uuid(3): uuid(200)}
+    assert report.exit_code == 1
+
+
+async def test_a_changed_file_goes_on_by_content(tmp_path: Path) -> None:
+    """A line is added while the run is unfinished: what was assigned is not sent again."""
+    rows = [(number, 100) for number in range(1, 201)]
+    jobs = write(tmp_path / "jobs.csv", rows)
+    async with service(limit={"kind": "token_bucket", "rate": 100, "burst": 1}) as server:
+        first = await run_batch(jobs, settings(server, deadline="1s"))
+        settled = first.outcomes[Outcome.ASSIGNED]
+        server.configure({"limit": {"kind": "none"}})
+        write(jobs, [(777, 100), *rows])
+        second = await run_batch(jobs, settings(server))
+        assert set(assigns(server).values()) == {1}
+    assert first.run_id != second.run_id
+    assert second.outcomes[Outcome.UNCHANGED] == settled > 0
+    assert second.outcomes[Outcome.ASSIGNED] == 201 - settled
+    assert second.exit_code == 0
+
+
+async def test_recover_reads_every_open_row_back(tmp_path: Path) -> None:
+    """A ledger from a backup: what was sent since is found by reading, and not sent again."""
+    jobs = write(tmp_path / "jobs.csv", [(number, 100) for number in range(1, 61)])
+    ledger = tmp_path / "assign-ledger.db"
+    async with service(limit={"kind": "token_bucket", "rate": 60, "burst": 1}) as server:
+        await run_batch(jobs, settings(server, deadline="0.3s"))
+        backup = ledger.read_bytes()
+        server.configure({"limit": {"kind": "none"}})
+        await run_batch(jobs, settings(server))
+        sent = assigns(server).total()
+        ledger.write_bytes(backup)
+        for ending in ("-wal", "-shm"):
+            (tmp_path / f"{ledger.name}{ending}").unlink(missing_ok=True)
+        report = await run_batch(jobs, settings(server), recover=True)
+        assert assigns(server).total() == sent == 60
+    assert report.exit_code == 0
+    assert report.outcomes[Outcome.UNCHANGED] + report.outcomes[Outcome.ASSIGNED] == 60
+
+
+async def test_details_follow_void_replies(tmp_path: Path) -> None:
+    """`{}` and an empty body count as success; what they left out is read afterwards."""
+    jobs = write(tmp_path / "jobs.csv", [(number, 100) for number in range(1, 21)])
+    async with service(void={"empty_object": 0.5, "empty_body": 0.5}) as server:
+        report = await run_batch(jobs, settings(server, results=tmp_path / "r.jsonl"))
+    records = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert report.exit_code == 0
+    assert {record["assigned_acs_user_id"] for record in records} == {uuid(100)}
+    assert all(record["access_method"] for record in records)
+
+
+@pytest.mark.parametrize("option", ["results", "ledger"])
+async def test_no_file_of_a_run_overwrites_another(tmp_path: Path, option: str) -> None:
+    """`--results` or `--ledger` equal to the input is refused before anything is opened."""
+    jobs = write(tmp_path / "jobs.csv", [(1, 100)])
+    content = jobs.read_bytes()
+    with pytest.raises(UsageError, match="input itself"):
+        await run_batch(jobs, settings_of(option, tmp_path / "." / "jobs.csv"))
+    assert jobs.read_bytes() == content
+
+
+async def test_progress_is_told_and_a_stop_is_obeyed(tmp_path: Path) -> None:
+    """`watch` sees the phases; `control` drains from outside."""
+    jobs = write(tmp_path / "jobs.csv", [(number, 100) for number in range(1, 401)])
+    control, phases = Control(), []
+
+    def watch(progress: Progress) -> None:
+        phases.append(progress.phase)
+        if progress.done > 20 and progress.phase == "sending":
+            control.stop(StopCause.SIGTERM)
+
+    async with service(limit={"kind": "token_bucket", "rate": 100, "burst": 1}) as server:
+        report = await run_batch(jobs, settings(server), control=control, watch=watch)
+    assert report.exit_code == 143
+    assert report.outcomes[Outcome.PENDING] > 0
+    assert report.outcomes[Outcome.IN_DOUBT] == 0
+    assert list(dict.fromkeys(phases)) == ["staging", "connecting", "sending", "exporting"]
