@@ -1,0 +1,1 @@
+"""The README is true: its commands run, its tables agree with the code."""
