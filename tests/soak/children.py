@@ -22,13 +22,21 @@ from worker.errors import AssignWorkerError
 from worker.models import Step, StopCause
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.soak.ground import Ground
 
 __all__ = ["fork_run", "wait_for"]
 
 
 def fork_run(
-    ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[Step, int] | None = None, **options: Any
+    ground: Ground,
+    *,
+    concurrency: int,
+    timeout: float,
+    die_at: tuple[Step, int] | None = None,
+    before: Callable[[], None] | None = None,
+    **options: Any,
 ) -> int:
     """Start `run_batch` on this ground in a child; its process id.
 
@@ -37,6 +45,7 @@ def fork_run(
         concurrency: as the option.
         timeout: as the option, seconds.
         die_at: kill -9 itself at the n-th time that this step is reached.
+        before: called in the child first.
         **options: further settings.
     """
     pid = os.fork()
@@ -44,6 +53,8 @@ def fork_run(
         return pid
     code = 70
     with suppress(BaseException):
+        if before is not None:
+            before()
         code = _child(ground, concurrency=concurrency, timeout=timeout, die_at=die_at, **options)
     os._exit(code)
 

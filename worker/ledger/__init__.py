@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from worker.errors import LedgerError
+from worker.ledger.failures import is_storage_failure, write_failure
 from worker.ledger.sqlite import FileLock, check_place, holder, open_sqlite
 
 if TYPE_CHECKING:
@@ -56,9 +57,15 @@ class Ledger:
         """The ledger itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        """Close it.
+
+        Raises:
+            LedgerWriteError: the block ended because the database could not do its work.
+        """
         self.close()
+        if error is not None and is_storage_failure(error):
+            raise write_failure(error) from error
 
 
 def _sqlite_path(url: str) -> Path:

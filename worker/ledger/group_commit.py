@@ -12,8 +12,9 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Final
 
-from worker.errors import AssignWorkerError, LedgerWriteError
+from worker.errors import AssignWorkerError
 from worker.ledger.claims import Batch
+from worker.ledger.failures import write_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,11 +117,7 @@ class GroupCommit:
             except AssignWorkerError as raised:
                 error = raised
             except Exception as raised:  # noqa: BLE001 - whatever a driver raises ends all writing, with its words
-                said = (str(raised).splitlines() or [repr(raised)])[0][:200]
-                error = LedgerWriteError(
-                    f"the ledger could not be written ({said}); "
-                    "what it held before is intact. Make room or mend the disk, then run the same command again."
-                )
+                error = write_failure(raised)
             self._loop.call_soon_threadsafe(self._written, batch, error)
 
     def _written(self, batch: Batch, error: AssignWorkerError | None) -> None:

@@ -233,8 +233,9 @@ class FileLock:
                 f"another run works on this ledger ({_describe(said)}); wait for it to end, stop it with "
                 "SIGTERM, or give this run a ledger of its own with --ledger"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, holder().encode(), 0)
+        with contextlib.suppress(OSError):  # who it is, is for people only; the lock holds on a full disk too
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder().encode(), 0)
         self._descriptor = descriptor
         return self
 
