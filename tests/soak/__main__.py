@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.soak.disks import disk_faults, power_losses
 from tests.soak.kills import Tally, soak
 
 
@@ -16,13 +17,24 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1000, help="kill -9 so many times (default %(default)s)")
     parser.add_argument("--terms", type=int, default=200, help="stop by SIGTERM so many times (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of inputs, faults and moments (default %(default)s)")
+    parser.add_argument("--power-loss", type=int, default=0, metavar="N", help="have the power go so many times")
+    parser.add_argument("--disk-faults", action="store_true", help="have every write and sync of a small run fail")
     options = parser.parse_args()
     tally = Tally()
+    disks_are_well = True
     with tempfile.TemporaryDirectory(prefix="assign-worker-soak-") as folder:
         soak(Path(folder), tally, kills=options.kills, terms=options.terms, seed=options.seed, tell=_tell)
+        if options.power_loss:
+            disks_are_well &= power_losses(Path(folder), times=options.power_loss, seed=options.seed, tell=_say)
+        if options.disk_faults:
+            disks_are_well &= disk_faults(Path(folder), tell=_say)
     print(f"seed                {options.seed}")  # noqa: T201 - a command
     print("\n".join(tally.lines()))  # noqa: T201 - a command
-    return 0 if tally.clean else 1
+    return 0 if tally.clean and disks_are_well else 1
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - a command
 
 
 def _tell(line: str) -> None:
