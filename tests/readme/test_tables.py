@@ -13,6 +13,7 @@ from worker.models import Outcome
 from worker.readers import FIELDS
 from worker.report import exit_code_of
 from worker.results.formats import CsvFormat
+from worker.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,6 +80,12 @@ def test_defaults() -> None:
     assert f": {defaults.sending.max_attempts};" in told["--max-attempts"]
     assert told["--outage-patience"].endswith(f": {defaults.sending.outage_patience / 60:.0f} minutes")
     assert told["--log-level"].endswith(f": `{defaults.logging.log_level}`")
+
+
+def test_the_window() -> None:
+    """How many rows a crash can leave in doubt."""
+    assert "(four times `--concurrency`, at least 512 rows)" in section("When it is interrupted")
+    assert (Window(1).size, Window(1000).size) == (512, 4000)
 
 
 def test_profiles() -> None:
