@@ -249,7 +249,7 @@ class _Run:
             (moment - now).total_seconds(),
             self._control.stop,
             StopCause.DEADLINE,
-            f"--deadline {moment.astimezone():%Y-%m-%d %H:%M} has come; the same command goes on from here",
+            f"--deadline {moment.astimezone():%Y-%m-%d %H:%M:%S} has come; the same command goes on from here",
         )
 
     async def _ask_workspace(self, client: SeamClient) -> Preflight:

@@ -199,8 +199,7 @@ def test_keys_by_workspace(config_file: Path) -> None:
     """Each workspace has its own key; others take the default; upper case is the same id."""
     key_file(config_file.with_name("away.key"), OTHER)
     config_file.write_text(
-        f'[workspaces."{HOME.upper()}"]\napi_key_env = "KEY_HOME"\n'
-        f'[workspaces."{AWAY}"]\nkey_file = "away.key"'
+        f'[workspaces."{HOME.upper()}"]\napi_key_env = "KEY_HOME"\n[workspaces."{AWAY}"]\nkey_file = "away.key"'
     )
     credentials = loaded({"KEY_HOME": KEY}, config_file)
     credentials.require_any()

@@ -55,8 +55,7 @@ def test_commented_lines_of_the_nightly_profile_are_valid(tmp_path: Path) -> Non
     """What is shown as an example works when it is uncommented."""
     text = (CONFIGS / "nightly.toml").read_text()
     lines = [
-        line.removeprefix("# ") if line.startswith(("# [", "# api_", "# key_")) else line
-        for line in text.splitlines()
+        line.removeprefix("# ") if line.startswith(("# [", "# api_", "# key_")) else line for line in text.splitlines()
     ]
     path = tmp_path / "nightly.toml"
     path.write_text("\n".join(lines))

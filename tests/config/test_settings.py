@@ -66,9 +66,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def message(
-    flags: dict[str, object], environ: dict[str, str] | None = None, config_file: Path | None = None
-) -> str:
+def message(flags: dict[str, object], environ: dict[str, str] | None = None, config_file: Path | None = None) -> str:
     """What a load that fails says."""
     with pytest.raises(ConfigError) as caught:
         load_settings(flags, environ=environ or {}, config_file=config_file)
@@ -328,9 +326,7 @@ def test_program_makes_settings() -> None:
 def test_replace_keeps_the_rest() -> None:
     """A rehearsal changes target and key and nothing else."""
     settings = Settings.from_options(api_key="seam_abcdefgh", deadline="2h", ledger="a.db", max_failures="5%")
-    other = settings.replace(
-        endpoint="http://127.0.0.1:9/", credentials=Credentials.of(api_key="seam_rehearsal")
-    )
+    other = settings.replace(endpoint="http://127.0.0.1:9/", credentials=Credentials.of(api_key="seam_rehearsal"))
     assert other.target.endpoint == "http://127.0.0.1:9"
     assert other.target.credentials.secret_values() == ("seam_rehearsal",)
     assert other.model_copy(update={"target": settings.target}) == settings
@@ -347,9 +343,7 @@ def test_public_settings_are_json_and_can_be_read_again() -> None:
     )
     public = json.loads(json.dumps(settings.public()))
     assert "credentials" not in public["target"]
-    bare = settings.model_copy(
-        update={"target": settings.target.model_copy(update={"credentials": Credentials()})}
-    )
+    bare = settings.model_copy(update={"target": settings.target.model_copy(update={"credentials": Credentials()})})
     assert Settings(**public) == bare
 
 

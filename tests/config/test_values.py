@@ -282,9 +282,7 @@ def test_mapping(value: object) -> None:
     assert parse_mapping(value) == {"acs_user_id": "Person", "workspace_id": "a=b"}
 
 
-@pytest.mark.parametrize(
-    "value", [["acs_user_id"], ["=x"], ["x="], 3, ["a=x", "a=y"], ["a=x", "b=x"], [("a", 1)], [7]]
-)
+@pytest.mark.parametrize("value", [["acs_user_id"], ["=x"], ["x="], 3, ["a=x", "a=y"], ["a=x", "b=x"], [("a", 1)], [7]])
 def test_mapping_refused(value: object) -> None:
     """Half a pair, a field twice, or one column for two fields is refused."""
     with pytest.raises(ValueError, match=r"FIELD=COLUMN|twice|two fields"):

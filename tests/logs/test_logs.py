@@ -56,7 +56,7 @@ def fail(error: Exception) -> None:
     raise error
 
 
-def attempt(verdict: Verdict, **changes: Any) -> Attempt:  # noqa: ANN401 - any field of the tuple
+def attempt(verdict: Verdict, **changes: Any) -> Attempt:
     """One attempt of a verdict."""
     return Attempt(Call.ASSIGN, verdict, 0.0, 0.12345, **changes)
 
@@ -99,7 +99,7 @@ def test_colours_on_a_terminal(monkeypatch: pytest.MonkeyPatch, environ: dict[st
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
-def test_no_secret_passes(log_format: Any) -> None:  # noqa: ANN401 - a literal of two
+def test_no_secret_passes(log_format: Any) -> None:
     """By key name, by known value and by pattern, at any depth, in ours and in libraries' records."""
     stream = io.StringIO()
     configure_logging(log_format, "debug", stream, secrets=["hunter2-canary", "canary-inside"])
@@ -172,7 +172,7 @@ FORGERIES = [
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
 @pytest.mark.parametrize("forgery", FORGERIES, ids=range(len(FORGERIES)))
-def test_no_line_can_be_forged(log_format: Any, forgery: str) -> None:  # noqa: ANN401 - a literal of two
+def test_no_line_can_be_forged(log_format: Any, forgery: str) -> None:
     """Control characters in keys, values, events and libraries' messages are escapes on one line."""
     stream = io.StringIO()
     configure_logging(log_format, "info", stream)

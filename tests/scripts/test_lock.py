@@ -28,11 +28,7 @@ def wanted() -> list[str]:
 def test_lock_covers(line: str) -> None:
     """A requirement that was added or raised without renewing the lock is found here."""
     requirement = Requirement(line)
-    locked = [
-        version
-        for name, version, _ in ENTRIES
-        if canonicalize_name(name) == canonicalize_name(requirement.name)
-    ]
+    locked = [version for name, version, _ in ENTRIES if canonicalize_name(name) == canonicalize_name(requirement.name)]
     assert locked, f"{line} is not in the lock: run scripts/lock"
     assert all(requirement.specifier.contains(version) for version in locked), f"{locked}: run scripts/lock"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.batch import run_batch
 from worker.cli.loading import start_logs
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from worker.report import RunReport
 
 __all__ = ["choose_teller", "execute"]
+
+_ONCE: Final = frozenset({"--again", "--recover"})
+"""Flags that begin something: the command that goes on leaves them out, or it would begin anew."""
 
 
 def execute(source: Path | None, settings: Settings, *, again: bool, recover: bool, simulate: bool) -> RunReport:
@@ -95,7 +98,7 @@ async def _run(  # noqa: PLR0913 - the command's switches
                 control=control,
                 watch=watch,
                 observers=(LogAttempts(),),
-                command=("assign-worker", *map(hide_password, sys.argv[1:])),
+                command=("assign-worker", *(hide_password(word) for word in sys.argv[1:] if word not in _ONCE)),
             )
         finally:
             await rehearsal.end()

@@ -233,7 +233,7 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
                         cast(_repeated.c.wanted, String)
                         + " rows want this credential for different people or workspaces, the first of them row "
                         + first
-                        + "; none was sent: keep one",
+                        + "; none is sent: keep one",
                     ),
                     else_=literal("row ") + first + " asks for the same; that one goes, this one needs nothing",
                 ),
