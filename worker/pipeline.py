@@ -122,8 +122,8 @@ class Pipeline:
         breaker = self._endpoint.breaker
         if breaker.open_since is not None:
             return f"the service has not answered for {self._loop.time() - breaker.open_since:.0f} s; probing"
-        if self._waits.for_the_end == len(self._tasks) > 0 or (self._tasks and self._fresh_rows_over()):
-            return f"waiting to read {len(self._tasks)} unclear rows back"
+        if self._tasks and self._fresh_rows_over():
+            return f"the last {len(self._tasks)} rows are tried again or read back"
         return None
 
     def stop(self, stop: Stop) -> None:
