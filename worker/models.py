@@ -51,6 +51,8 @@ class Job(NamedTuple):
     user_id: str
     workspace_id: str | None = None
     """None where the row leaves it to the API key."""
+    unassign: bool = False
+    """Only in an undo: take the credential from this person instead."""
 
 
 class RejectedRow(NamedTuple):
@@ -172,6 +174,8 @@ class Outcome(StrEnum):
 
     ASSIGNED = "assigned"
     """Seam accepted it, or a read-back proved that it did."""
+    UNASSIGNED = "unassigned"
+    """Taken back from the person by an undo; nobody has it, as before."""
     UNCHANGED = "unchanged"
     """Already so; nothing was sent."""
     FAILED = "failed"
@@ -211,6 +215,8 @@ class Result(NamedTuple):
     assigned_acs_user_id: str | None = None
     assigned_user_identity_id: str | None = None
     previous_acs_user_id: str | None = None
+    previous_owner_state: str | None = None
+    """Whether that is known: `known`, `none` (nobody had it); None where nobody looked in time."""
     acs_system_id: str | None = None
     credential_workspace_id: str | None = None
     access_method: str | None = None

@@ -14,7 +14,7 @@ from worker.replies import tidy
 if TYPE_CHECKING:
     from worker.seam import AcsCredential
 
-__all__ = ["Tries", "assigned", "conflict", "details", "failed", "in_doubt", "names_another", "unchanged"]
+__all__ = ["Tries", "assigned", "changed", "conflict", "details", "failed", "in_doubt", "names_another", "unchanged"]
 
 
 @dataclass(slots=True)
@@ -25,6 +25,7 @@ class Tries:
     read_back: bool = False
     started_at: float | None = None
     previous_acs_user_id: str | None = None
+    previous_owner_state: str | None = None
 
 
 def names_another(job: Job, credential: AcsCredential | None) -> bool:
@@ -33,6 +34,8 @@ def names_another(job: Job, credential: AcsCredential | None) -> bool:
         return False
     if credential.acs_credential_id != job.acs_credential_id:
         return True
+    if job.unassign:
+        return credential.acs_user_id is not None
     named = credential.acs_user_id if job.user_key is UserKey.ACS_USER else credential.user_identity_id
     return named is not None and named != job.user_id
 
@@ -48,6 +51,7 @@ def assigned(  # noqa: PLR0913 - the quick path: one call, no object made for it
     read_back: bool = False,
     started_at: float | None = None,
     previous_acs_user_id: str | None = None,
+    previous_owner_state: str | None = None,
     detail: str | None = None,
     outcome: Outcome = Outcome.ASSIGNED,
 ) -> Result:
@@ -65,6 +69,7 @@ def assigned(  # noqa: PLR0913 - the quick path: one call, no object made for it
             read_back=read_back,
             request_id=attempt.request_id,
             previous_acs_user_id=previous_acs_user_id,
+            previous_owner_state=previous_owner_state,
             started_at=began,
             finished_at=finished_at,
             duration_ms=duration_ms,
@@ -93,6 +98,7 @@ def assigned(  # noqa: PLR0913 - the quick path: one call, no object made for it
         credential.acs_user_id,
         credential.user_identity_id,
         previous_acs_user_id,
+        previous_owner_state,
         credential.acs_system_id,
         credential.workspace_id,
         credential.access_method,
@@ -186,6 +192,7 @@ def _not_assigned(  # noqa: PLR0913 - the parts of one result
         read_back=tries.read_back,
         request_id=last.request_id,
         previous_acs_user_id=tries.previous_acs_user_id,
+        previous_owner_state=tries.previous_owner_state,
         started_at=began,
         finished_at=finished_at,
         duration_ms=int((finished_at - began) * 1000.0),
@@ -221,4 +228,11 @@ def conflict(job: Job, last: Attempt, tries: Tries, *, owner: str | None) -> Res
     """The credential is somebody else's, and takeover is refused."""
     whose = f"user {owner}" if owner else "somebody else"
     detail = f"it belongs to {whose}, and takeover is refused; nothing was changed. `--takeover allow` replaces owners"
+    return _not_assigned(job, Outcome.CONFLICT, last, tries, retryable=False, detail=detail)
+
+
+def changed(job: Job, last: Attempt, tries: Tries, *, owner: str | None) -> Result:
+    """Somebody else changed the owner after it was read."""
+    whose = f"user {owner} has it now" if owner else "nobody has it now"
+    detail = f"its owner was changed by somebody else since it was read: {whose}; nothing was sent. Look at it in Seam"
     return _not_assigned(job, Outcome.CONFLICT, last, tries, retryable=False, detail=detail)

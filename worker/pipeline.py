@@ -10,6 +10,7 @@ task of its own, so that no worker waits for a row that is in trouble.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from worker import outcomes
@@ -19,7 +20,7 @@ from worker.errors import AssignWorkerError, RowStopped
 from worker.execution import Execution
 from worker.lane import Endpoint, Lane
 from worker.models import Outcome, Step, Stop, StopCause, Verdict
-from worker.settling import RowState, Rules, Settler
+from worker.settling import RowState, Rules, Settler, must_read
 from worker.supply import Supply
 from worker.waits import Waits
 from worker.window import ShardQueue, Window
@@ -198,10 +199,10 @@ class Pipeline:
         if queue.ahead * 2 <= queue.target:
             self._supply.raise_mark(queue)
         lane = queue.lane
-        if opened.maybe_applied or self._rules.takeover_refused:
+        if opened.maybe_applied or self._reads_first(opened):
             self._start_settling(self._state(lane, opened, sent_before=False))
             return
-        job = opened.job
+        job, owner = opened.job, opened.owner
         sent_at = self._loop.time()
         lane.begin(sent_at)
         attempt = await self._ended(queue, self._sender.assign(job), sent_at, job.row, opened.attempts + 1)
@@ -216,6 +217,8 @@ class Pipeline:
                     include_codes=rules.include_codes,
                     details_due=credential is None and rules.details,
                     attempts=opened.attempts + 1,
+                    previous_acs_user_id=None if owner is None else owner.acs_user_id,
+                    previous_owner_state=None if owner is None else owner.state,
                 )
             )
             return
@@ -225,6 +228,12 @@ class Pipeline:
         state.last_sent_at = sent_at
         state.started_at = attempt.started_at
         self._start_settling(state)
+
+    def _reads_first(self, opened: OpenRow) -> bool:
+        owner, refused = opened.owner, self._rules.takeover_refused
+        if owner is None and not refused:
+            return False
+        return must_read(owner, takeover_refused=refused, now=time.time())
 
     async def _ended(
         self, queue: ShardQueue, call: Awaitable[Attempt], sent_at: float, row: int, number: int
@@ -259,6 +268,9 @@ class Pipeline:
         state.sent_before = sent_before
         state.maybe_applied = state.ever_ambiguous = opened.maybe_applied
         state.seen_successes = -1 if lane.successes else 0
+        if opened.owner is not None:
+            state.owner = opened.owner
+            state.knew(opened.owner)
         return state
 
     def _start_settling(self, state: RowState) -> None:
@@ -289,7 +301,8 @@ class Pipeline:
         row.sent_before = True
         row.last_sent_at = sent_at
         row.maybe_applied = True  # until the reply says otherwise: a cancelled call may have been applied
-        attempt = await self._ended(queue, self._sender.assign(row.job), sent_at, row.job.row, row.attempts)
+        make = self._sender.unassign if row.job.unassign else self._sender.assign
+        attempt = await self._ended(queue, make(row.job), sent_at, row.job.row, row.attempts)
         row.maybe_applied = False
         if row.started_at is None:
             row.started_at = attempt.started_at

@@ -20,6 +20,10 @@ class Sender(Protocol):
         """Give the credential to the person, once."""
         ...
 
+    async def unassign(self, job: Job) -> Attempt:
+        """Take the credential from the person, once."""
+        ...
+
     async def get(self, workspace_id: str | None, acs_credential_id: str) -> Attempt:
         """Read a credential."""
         ...

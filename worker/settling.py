@@ -12,15 +12,17 @@ Nothing is sent again while an earlier call may have been applied unseen. A row 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar
 
 from worker import outcomes
 from worker.errors import RowStopped
 from worker.lane import is_service_failure
+from worker.ledger.claims import KnownOwner
 from worker.models import Attempt, Job, Outcome, Result, StopCause, UserKey, Verdict
 from worker.outcomes import Tries
 from worker.retry import until_settled
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
     from worker.lane import Lane
     from worker.ports import Sender
 
-__all__ = ["Road", "RowState", "Rules", "Settler"]
+__all__ = ["Road", "RowState", "Rules", "Settler", "must_read"]
 
+
+FRESH_FOR: Final = 600.0
+"""Seconds for which an owner that was read counts as still so; an older one is read again before the send."""
 
 T = TypeVar("T")
 
@@ -77,11 +82,21 @@ class RowState:
     last: Attempt | None = None
     read_back: bool = False
     started_at: float | None = None
+    owner: KnownOwner | None = None
+    """Whose the credential was when the run read it."""
     previous_acs_user_id: str | None = None
+    previous_owner_state: str | None = None
 
     def tries(self) -> Tries:
         """For the result."""
-        return Tries(self.attempts, self.read_back, self.started_at, self.previous_acs_user_id)
+        return Tries(
+            self.attempts, self.read_back, self.started_at, self.previous_acs_user_id, self.previous_owner_state
+        )
+
+    def knew(self, owner: KnownOwner) -> None:
+        """Note who had the credential before anything that this run sent was applied."""
+        self.previous_acs_user_id = owner.acs_user_id
+        self.previous_owner_state = owner.state
 
 
 class Road(Protocol):
@@ -107,7 +122,8 @@ class Road(Protocol):
 class Owner(Enum):
     """What a reading says of the credential."""
 
-    MINE = auto()
+    WANTED = auto()
+    """As the row wants it: the row's person, or nobody where it is to be taken back."""
     NOBODY = auto()
     OTHER = auto()
     GONE = auto()
@@ -122,6 +138,17 @@ class Reading:
     owner: Owner
     attempt: Attempt
     acs_user_id: str | None = None
+
+
+def must_read(owner: KnownOwner | None, *, takeover_refused: bool, now: float) -> bool:
+    """Whether the owner is to be read before a row is sent (DESIGN 11.2); a reading counts for `FRESH_FOR` seconds."""
+    if owner is None:
+        return takeover_refused
+    return now - owner.read_at > FRESH_FOR
+
+
+def _well(job: Job) -> Outcome:
+    return Outcome.UNASSIGNED if job.unassign else Outcome.ASSIGNED
 
 
 class Settler:
@@ -162,7 +189,7 @@ class Settler:
         """One more try; None: later."""
         attempt, row.unjudged = row.unjudged, None
         if attempt is None:
-            if row.maybe_applied or self._rules.takeover_refused:
+            if row.maybe_applied or self._must_read(row):
                 reading = await self._read(row)
                 if reading is None:
                     return None
@@ -173,6 +200,9 @@ class Settler:
                 return outcomes.failed(row.job, row.last, row.tries())
             attempt = await self._send(row)
         return await self._judge(row, attempt)
+
+    def _must_read(self, row: RowState) -> bool:
+        return must_read(row.owner, takeover_refused=self._rules.takeover_refused, now=time.time())
 
     async def _send(self, row: RowState) -> Attempt:
         retry = row.attempts > 0 and (row.last is None or row.last.verdict is not Verdict.LIMITED)
@@ -224,34 +254,40 @@ class Settler:
             read_back=row.read_back,
             started_at=row.started_at,
             previous_acs_user_id=row.previous_acs_user_id,
+            previous_owner_state=row.previous_owner_state,
+            outcome=_well(row.job),
         )
 
     def _by_reading(self, row: RowState, reading: Reading) -> Result | None:
         """What the owner, read before a send, means for the row; None: send."""
         match reading.owner:
-            case Owner.MINE:
-                return self._mine(row, reading)
+            case Owner.WANTED:
+                return self._as_wanted(row, reading)
             case Owner.GONE:
                 return outcomes.failed(row.job, reading.attempt, row.tries())
             case Owner.UNTOLD:
                 if row.maybe_applied:
                     return outcomes.in_doubt(row.job, reading.attempt, row.tries())
                 return outcomes.failed(row.job, reading.attempt, row.tries())
-            case Owner.OTHER if self._rules.takeover_refused:
+            case _ if row.owner is not None and reading.acs_user_id != row.owner.acs_user_id:
+                return outcomes.changed(row.job, reading.attempt, row.tries(), owner=reading.acs_user_id)
+            case Owner.OTHER if self._rules.takeover_refused and row.owner is None:
                 return outcomes.conflict(row.job, reading.attempt, row.tries(), owner=reading.acs_user_id)
             case _:
-                if not row.ever_ambiguous:
-                    row.previous_acs_user_id = reading.acs_user_id
+                if row.owner is None and not row.ever_ambiguous:
+                    row.knew(KnownOwner(reading.acs_user_id, reading.attempt.started_at))
                 row.maybe_applied = False
                 return None
 
-    def _mine(self, row: RowState, reading: Reading) -> Result:
+    def _as_wanted(self, row: RowState, reading: Reading) -> Result:
         if not row.sent_before:
             return outcomes.unchanged(
                 row.job,
                 reading.attempt,
                 include_codes=self._rules.include_codes,
-                detail="the person has it already; nothing was sent",
+                detail="nobody has it already; nothing was sent"
+                if row.job.unassign
+                else "the person has it already; nothing was sent",
             )
         return outcomes.assigned(
             row.job,
@@ -262,12 +298,14 @@ class Settler:
             read_back=True,
             started_at=row.started_at,
             previous_acs_user_id=row.previous_acs_user_id,
+            previous_owner_state=row.previous_owner_state,
+            outcome=_well(row.job),
         )
 
     def _final(self, row: RowState, reading: Reading, result: Result) -> Result:
         """The last word on a row that was ever ambiguous."""
-        if reading.owner is Owner.MINE:
-            return self._mine(row, reading)
+        if reading.owner is Owner.WANTED:
+            return self._as_wanted(row, reading)
         if reading.owner is Owner.UNTOLD and result.outcome is not Outcome.IN_DOUBT:
             return outcomes.in_doubt(row.job, reading.attempt, row.tries())
         if reading.owner in {Owner.NOBODY, Owner.OTHER, Owner.GONE} and result.outcome is Outcome.IN_DOUBT:
@@ -289,11 +327,13 @@ class Settler:
         row.read_back = True
         row.failures = 0
         owner = credential.acs_user_id
+        if job.unassign:
+            return Reading(Owner.WANTED if owner is None else Owner.OTHER, attempt, owner)
         if job.user_key is UserKey.ACS_USER:
-            kind = Owner.NOBODY if owner is None else Owner.MINE if owner == job.user_id else Owner.OTHER
+            kind = Owner.NOBODY if owner is None else Owner.WANTED if owner == job.user_id else Owner.OTHER
             return Reading(kind, attempt, owner)
         if credential.user_identity_id is not None:
-            return Reading(Owner.MINE if credential.user_identity_id == job.user_id else Owner.OTHER, attempt, owner)
+            return Reading(Owner.WANTED if credential.user_identity_id == job.user_id else Owner.OTHER, attempt, owner)
         if owner is None:
             return Reading(Owner.NOBODY, attempt)
         return await self._read_identity(row, attempt, owner, credential.acs_system_id)
@@ -317,10 +357,10 @@ class Settler:
         if user is None:
             return Reading(Owner.UNTOLD, attempt, owner)
         if acs_system_id is not None:
-            return Reading(Owner.MINE if user.acs_user_id == owner else Owner.OTHER, read, owner)
+            return Reading(Owner.WANTED if user.acs_user_id == owner else Owner.OTHER, read, owner)
         if user.user_identity_id is None:
             return Reading(Owner.UNTOLD, attempt._replace(error_type="owner_untold"), owner)
-        return Reading(Owner.MINE if user.user_identity_id == job.user_id else Owner.OTHER, read, owner)
+        return Reading(Owner.WANTED if user.user_identity_id == job.user_id else Owner.OTHER, read, owner)
 
     async def _unanswered(self, row: RowState, attempt: Attempt) -> Reading | Literal[_Said.ANSWERED] | None:
         """`ANSWERED` for a reply to go by; else what a read without one means (DESIGN 11.11)."""

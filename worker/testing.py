@@ -150,6 +150,13 @@ class MemorySeam:
             return _done(Call.ASSIGN, self._credential(credential).model_copy(update=named))
         return _done(Call.ASSIGN, self._credential(credential))
 
+    async def unassign(self, job: Job) -> Attempt:
+        """`Sender.unassign`; nobody has the credential afterwards."""
+        await asyncio.sleep(0)
+        self.events.append(("sent", job.acs_credential_id))
+        self.owners.pop(job.acs_credential_id, None)
+        return _done(Call.UNASSIGN, self._credential(job.acs_credential_id))
+
     async def get(self, workspace_id: str | None, acs_credential_id: str) -> Attempt:  # noqa: ARG002 - `Sender`'s
         """`Sender.get`."""
         await asyncio.sleep(0)

@@ -36,6 +36,7 @@ COLUMNS = (
     "assigned_acs_user_id",
     "assigned_user_identity_id",
     "previous_acs_user_id",
+    "previous_owner_state",
     "acs_system_id",
     "credential_workspace_id",
     "access_method",

@@ -22,6 +22,7 @@ __all__ = ["OUTCOME_STYLES", "cell", "line", "open_page", "plain_table"]
 
 OUTCOME_STYLES: Final[Mapping[Outcome, str]] = {
     Outcome.ASSIGNED: "green",
+    Outcome.UNASSIGNED: "green",
     Outcome.UNCHANGED: "green",
     Outcome.FAILED: "red",
     Outcome.IN_DOUBT: "red",

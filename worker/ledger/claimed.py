@@ -28,7 +28,15 @@ class ClaimedRun:
         """`ShardSource.fetch`."""
         claim = self._claim
         crowded = len(claim.shards) > 1
-        return fetch_fresh(self._engine, claim.run_no, shard, after_row=after_row, limit=limit, crowded=crowded)
+        return fetch_fresh(
+            self._engine,
+            claim.run_no,
+            shard,
+            after_row=after_row,
+            limit=limit,
+            crowded=crowded,
+            with_owners=claim.owners_read,
+        )
 
     def fetch_details_due(self, shard: int, *, after_row: int, limit: int) -> Sequence[Job]:
         """`ShardSource.fetch_details_due`."""

@@ -14,7 +14,7 @@ from sqlalchemy import and_, bindparam, func, insert, literal, or_, select, upda
 
 from worker.errors import FenceLostError
 from worker.ledger.statements import Statement
-from worker.ledger.tables import RESULT_COLUMNS, inputs, results, runs, shards, unsettled
+from worker.ledger.tables import DETAIL_COLUMNS, RESULT_COLUMNS, inputs, owners, results, runs, shards, unsettled
 from worker.models import Job, UserKey
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "Claim",
+    "KnownOwner",
     "OpenRow",
     "ShardClaim",
     "ShardWriter",
@@ -37,26 +38,19 @@ __all__ = [
     "has_open_rows",
 ]
 
-DETAIL_COLUMNS: Final = (
-    "assigned_acs_user_id",
-    "assigned_user_identity_id",
-    "acs_system_id",
-    "credential_workspace_id",
-    "access_method",
-    "external_type",
-    "display_name",
-    "is_issued",
-    "issued_at",
-    "starts_at",
-    "ends_at",
-    "is_synced_with_provider",
-    "warning_codes",
-    "warnings",
-    "credential_errors",
-    "code",
-    "card_number",
-)
-"""What a read after a void reply may fill in; the outcome itself is final (DESIGN 11.13)."""
+
+class KnownOwner(NamedTuple):
+    """Whom a credential belonged to when it was read."""
+
+    acs_user_id: str | None
+    """None: nobody."""
+    read_at: float
+    """Unix seconds; 0.0 for an owner that is only expected, so that it is read before anything is sent."""
+
+    @property
+    def state(self) -> str:
+        """As `Result.previous_owner_state`."""
+        return "none" if self.acs_user_id is None else "known"
 
 
 class OpenRow(NamedTuple):
@@ -67,6 +61,8 @@ class OpenRow(NamedTuple):
     """True: it may have been applied already, so its owner is read before anything is sent."""
     attempts: int
     """Assign calls made in earlier executions, as far as they are known."""
+    owner: KnownOwner | None = None
+    """Whom the credential belonged to before this run wrote; None where the run has not read it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +85,8 @@ class Claim:
     run_no: int
     run_id: str
     shards: tuple[ShardClaim, ...]
+    owners_read: bool = False
+    """Whether rows come with the owner that their credential had."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +113,7 @@ _OPEN_COLUMNS: Final = (
     inputs.c.acs_user_id,
     inputs.c.user_identity_id,
     inputs.c.workspace_id,
+    inputs.c.unassign,
     unsettled.c.maybe_applied,
     unsettled.c.attempts,
 )
@@ -123,11 +122,22 @@ _JOINED: Final = inputs.outerjoin(
 ).outerjoin(unsettled, and_(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row))
 
 
+_WITH_OWNERS: Final = _JOINED.outerjoin(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row))
+_OWNER_COLUMNS: Final = (owners.c.state, owners.c.assigned_acs_user_id, owners.c.read_at)
+
+
 def _job(record: Sequence[Any]) -> Job:
-    row, line, credential, acs_user, identity, workspace = record[:6]
+    row, line, credential, acs_user, identity, workspace, unassign = record[:7]
     if acs_user is not None:
-        return Job(row, line, credential, UserKey.ACS_USER, acs_user, workspace)
-    return Job(row, line, credential, UserKey.USER_IDENTITY, identity, workspace)
+        return Job(row, line, credential, UserKey.ACS_USER, acs_user, workspace, unassign == 1)
+    return Job(row, line, credential, UserKey.USER_IDENTITY, identity, workspace, unassign == 1)
+
+
+def _open_row(record: Sequence[Any], *, maybe_applied: bool) -> OpenRow:
+    owner = None
+    if record[9] in {"owned", "unowned"}:
+        owner = KnownOwner(record[10], record[11])
+    return OpenRow(_job(record), maybe_applied, record[8] or 0, owner)
 
 
 def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
@@ -137,12 +147,12 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
     send them at once; in this process's memory they are still known as not executed.
     """
     with engine.begin() as connection:
-        run_id = connection.execute(
+        run_id, owners_read_at = connection.execute(
             update(runs)
             .where(runs.c.run_no == run_no)
             .values(started_at=now, stopped_at=None, stop_cause=None, stop_message=None)
-            .returning(runs.c.id)
-        ).scalar_one()
+            .returning(runs.c.id, runs.c.owners_read_at)
+        ).one()
         taken = connection.execute(
             update(shards)
             .where(shards.c.run_no == run_no)
@@ -151,9 +161,9 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
         ).all()
         carried: dict[int, list[OpenRow]] = {}
         within = (
-            select(*_OPEN_COLUMNS, inputs.c.shard)
+            select(*_OPEN_COLUMNS, *_OWNER_COLUMNS, inputs.c.shard)
             .select_from(
-                _JOINED.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
+                _WITH_OWNERS.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
             )
             .where(
                 inputs.c.run_no == run_no,
@@ -164,7 +174,7 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
         )
         for record in connection.execute(within):
             maybe = record.maybe_applied is None or bool(record.maybe_applied)
-            carried.setdefault(record.shard, []).append(OpenRow(_job(record), maybe, record.attempts or 0))
+            carried.setdefault(record.shard, []).append(_open_row(record, maybe_applied=maybe))
         mark = (
             select(shards.c.dispatched_through)
             .join(inputs, and_(inputs.c.run_no == shards.c.run_no, inputs.c.shard == shards.c.shard))
@@ -188,36 +198,47 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
             )
             for row in sorted(taken, key=lambda row: row.shard)
         ),
+        owners_read=owners_read_at is not None,
     )
 
 
 def fetch_fresh(  # noqa: PLR0913 - where to read, and how much
-    engine: Engine, run_no: int, shard: int, *, after_row: int, limit: int, crowded: bool = False
+    engine: Engine,
+    run_no: int,
+    shard: int,
+    *,
+    after_row: int,
+    limit: int,
+    crowded: bool = False,
+    with_owners: bool = False,
 ) -> list[OpenRow]:
     """The next rows of a shard without a result, in input order, beyond `after_row`.
 
     `crowded`: the run has many shards, so that a shard's rows are found by their index; those of a single shard are
-    quicker read as they lie.
+    quicker read as they lie. `with_owners`: the run has read whose the credentials were.
     """
-    statement = _fresh_statement(engine.dialect, crowded=crowded)
+    statement = _fresh_statement(engine.dialect, crowded=crowded, with_owners=with_owners)
     connection = engine.raw_connection()
     try:
         cursor = connection.cursor()
         records = statement.fetch(cursor, run=run_no, in_shard=shard, after=after_row, most=limit)
     finally:
         connection.close()
-    return [OpenRow(_job(record), bool(record[6]), record[7] or 0) for record in records]
+    if with_owners:
+        return [_open_row(record, maybe_applied=bool(record[7])) for record in records]
+    return [OpenRow(_job(record), bool(record[7]), record[8] or 0) for record in records]
 
 
 _BY_SHARD: Final = "FROM inputs INDEXED BY inputs_by_shard "
-_built: dict[tuple[str, bool], Statement] = {}
+_built: dict[tuple[str, bool, bool], Statement] = {}
 
 
-def _fresh_statement(dialect: Dialect, *, crowded: bool) -> Statement:
-    if (dialect.name, crowded) not in _built:
+def _fresh_statement(dialect: Dialect, *, crowded: bool, with_owners: bool = False) -> Statement:
+    kind = (dialect.name, crowded, with_owners)
+    if kind not in _built:
         query = (
-            select(*_OPEN_COLUMNS)
-            .select_from(_JOINED)
+            select(*_OPEN_COLUMNS, *(_OWNER_COLUMNS if with_owners else ()))
+            .select_from(_WITH_OWNERS if with_owners else _JOINED)
             .where(
                 inputs.c.run_no == bindparam("run"),
                 inputs.c.shard == bindparam("in_shard"),
@@ -230,8 +251,8 @@ def _fresh_statement(dialect: Dialect, *, crowded: bool) -> Statement:
         statement = Statement.build(query, dialect)
         if crowded and dialect.name == "sqlite":  # without statistics it would walk the whole run for every shard
             statement = replace(statement, text=statement.text.replace("FROM inputs ", _BY_SHARD, 1))
-        _built[dialect.name, crowded] = statement
-    return _built[dialect.name, crowded]
+        _built[kind] = statement
+    return _built[kind]
 
 
 def fetch_details_due(engine: Engine, run_no: int, shard: int, *, after_row: int, limit: int) -> list[Job]:

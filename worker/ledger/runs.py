@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import delete, insert, select, update
 
 from worker.errors import RunNotFoundError
-from worker.ledger.tables import inputs, results, runs, shards, unsettled
+from worker.ledger.tables import metadata, results, runs, unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +80,7 @@ class Run:
     rows: int
     created_at: float
     staged_at: float | None
+    owners_read_at: float | None
     started_at: float | None
     stopped_at: float | None
     sending_seconds: float
@@ -230,7 +231,7 @@ def note_stop(  # noqa: PLR0913 - the columns of one row
 
 def delete_run(connection: Connection, run_no: int) -> None:
     """Remove a run and all its rows."""
-    for table in (unsettled, results, inputs, shards, runs):
+    for table in reversed(metadata.sorted_tables):
         connection.execute(delete(table).where(table.c.run_no == run_no))
 
 

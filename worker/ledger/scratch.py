@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.schema import CreateTable
 
 from worker.errors import LedgerError
-from worker.ledger.tables import inputs, results, runs, shards, unsettled
+from worker.ledger.tables import metadata
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,7 +55,7 @@ def open_scratch() -> Iterator[Engine]:
 
     try:
         with engine.begin() as connection:
-            for table in (runs, shards, inputs, results, unsettled):
+            for table in metadata.sorted_tables:
                 connection.execute(CreateTable(table))
         yield engine
     finally:

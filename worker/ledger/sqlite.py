@@ -20,6 +20,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.pool import NullPool
 
 from worker.errors import LedgerError, LedgerHeldError
+from worker.ledger.migrations import upgrade
 from worker.ledger.tables import SCHEMA_VERSION, metadata
 
 if TYPE_CHECKING:
@@ -65,10 +66,12 @@ def open_sqlite(path: Path, *, create: bool) -> Engine:
             a symbolic link, or lies on a network file system. It is left as it was.
     """
     try:
-        fresh = _is_fresh(path, create=create)
-        engine = _engine(path)
-        if fresh:
+        version = _version_of(path, create=create)
+        if version is None:
             _create_schema(path)
+        engine = _engine(path)
+        if version is not None and version < SCHEMA_VERSION:
+            upgrade(engine, version)
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT run_no FROM runs LIMIT 1")
     except LedgerError:
@@ -110,8 +113,8 @@ def check_place(path: Path) -> None:
         )
 
 
-def _is_fresh(path: Path, *, create: bool) -> bool:
-    """Look at the file's header without SQLite, so that a file that is no ledger of ours is not touched."""
+def _version_of(path: Path, *, create: bool) -> int | None:
+    """The schema's version, None of an empty file; without SQLite, so that no file but a ledger is touched."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags | os.O_CREAT if create else flags, 0o600)
@@ -128,7 +131,7 @@ def _is_fresh(path: Path, *, create: bool) -> bool:
     finally:
         os.close(descriptor)
     if not header:
-        return True
+        return None
     if not header.startswith(_MAGIC) or len(header) < _HEADER:
         raise LedgerError(f"{path} is not a ledger of assign-worker; it was left as it is. Name another --ledger.")
     application_id = int.from_bytes(header[68:72], "big")
@@ -140,7 +143,7 @@ def _is_fresh(path: Path, *, create: bool) -> bool:
             f"the ledger {path} was written by a newer assign-worker (version {version}, this one knows "
             f"{SCHEMA_VERSION}); update assign-worker, or name another --ledger"
         )
-    return False
+    return version
 
 
 def _create_schema(path: Path) -> None:

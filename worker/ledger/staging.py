@@ -49,7 +49,7 @@ _GROUPS_PER_TRANSACTION: Final = 25
 CARRY_OVER_WINDOW: Final = 24 * 3600.0
 """Seconds for which a settled row of an unfinished run counts as still so (DESIGN 11.5)."""
 
-_INPUT_COLUMNS: Final = tuple(column.name for column in inputs.columns)
+_INPUT_COLUMNS: Final = tuple(column.name for column in inputs.columns if column.name != "unassign")
 _DECIDED: Final = (
     "run_no",
     "row",
@@ -168,7 +168,7 @@ def _write_inputs(  # noqa: C901, PLR0913 - one loop, its counters and its way o
     try:
         for parsed, cells in rows:
             if isinstance(parsed, Job):
-                row, line, credential, user_key, user, workspace = parsed
+                row, line, credential, user_key, user, workspace, _ = parsed
                 shard = shard_of.get(workspace)
                 if shard is None:
                     shard = shard_of[workspace] = len(shard_of)

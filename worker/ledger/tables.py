@@ -20,13 +20,26 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    false,
 )
 
 from worker.models import Result
 
-__all__ = ["RESULT_COLUMNS", "SCHEMA_VERSION", "inputs", "metadata", "results", "runs", "shards", "unsettled"]
+__all__ = [
+    "DETAIL_COLUMNS",
+    "RESULT_COLUMNS",
+    "SCHEMA_VERSION",
+    "inputs",
+    "metadata",
+    "owners",
+    "results",
+    "runs",
+    "shards",
+    "unsettled",
+    "verifications",
+]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 metadata = MetaData()
 
@@ -37,7 +50,7 @@ runs = Table(
     metadata,
     Column("run_no", _RunNumber, primary_key=True, autoincrement=True),
     Column("id", Text, nullable=False, unique=True),
-    Column("kind", Text, nullable=False, comment="run, or retry of parent_no"),
+    Column("kind", Text, nullable=False, comment="run; or retry or undo of parent_no; plan never leaves staging"),
     Column("parent_no", _RunNumber, ForeignKey("runs.run_no")),
     Column("state", Text, nullable=False, comment="staging, open, finished, superseded"),
     Column("name", Text, nullable=False, comment="what history compares by"),
@@ -53,6 +66,7 @@ runs = Table(
     Column("rows", Integer, nullable=False, default=0),
     Column("created_at", Float, nullable=False),
     Column("staged_at", Float),
+    Column("owners_read_at", Float, comment="when the present owners had all been read; null: not, or not asked for"),
     Column("started_at", Float, comment="when the latest execution began to send"),
     Column("stopped_at", Float, comment="when the latest execution ended"),
     Column("sending_seconds", Float, nullable=False, default=0.0, comment="over all executions"),
@@ -85,6 +99,13 @@ inputs = Table(
     Column("user_identity_id", Text),
     Column("workspace_id", Text),
     Column("cells", Text, nullable=False, comment="JSON: the row as it stood in the file"),
+    Column(
+        "unassign",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="of an undo: take the credential from this person",
+    ),
     CheckConstraint("shard IS NULL OR (acs_user_id IS NULL) <> (user_identity_id IS NULL)", name="one_user"),
     sqlite_with_rowid=False,
 )
@@ -103,9 +124,30 @@ _RESULT_TYPES: Final[dict[str, type]] = {
     "duration_ms": BigInteger,
     "details_due": Boolean,
 }
+"""Columns that are not text."""
 _RESULT_REQUIRED: Final = frozenset({"row", "outcome", "attempts", "read_back", "details_due"})
 
 RESULT_COLUMNS: Final[tuple[str, ...]] = Result._fields
+DETAIL_COLUMNS: Final = (
+    "assigned_acs_user_id",
+    "assigned_user_identity_id",
+    "acs_system_id",
+    "credential_workspace_id",
+    "access_method",
+    "external_type",
+    "display_name",
+    "is_issued",
+    "issued_at",
+    "starts_at",
+    "ends_at",
+    "is_synced_with_provider",
+    "warning_codes",
+    "warnings",
+    "credential_errors",
+    "code",
+    "card_number",
+)
+"""What a credential tells of itself: in a result, and where it was only read."""
 
 results = Table(
     "results",
@@ -148,3 +190,25 @@ unsettled = Table(
     sqlite_with_rowid=False,
     comment="what is known of rows without a result: within the mark but not executed, or in doubt",
 )
+
+
+def _readings(name: str, comment: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("run_no", _RunNumber, ForeignKey("runs.run_no", ondelete="CASCADE"), primary_key=True),
+        Column("row", Integer, primary_key=True),
+        Column("read_at", Float, nullable=False),
+        Column("state", Text, nullable=False, comment="owned, unowned, missing, unknown"),
+        Column("detail", Text, comment="why it is unknown"),
+        Column("is_mine", Boolean, comment="whether the owner is the row's own person; null: it cannot be told"),
+        Column("being_deleted", Boolean, nullable=False),
+        Column("parent_acs_credential_id", Text, comment="of a phone's part of a multi-phone credential"),
+        *(Column(column, _RESULT_TYPES.get(column, Text)) for column in DETAIL_COLUMNS),
+        sqlite_with_rowid=False,
+        comment=comment,
+    )
+
+
+owners = _readings("owners", "whom a credential belonged to before the run wrote; never overwritten once it was sent")
+verifications = _readings("verifications", "how the latest `verify` found a row's credential")

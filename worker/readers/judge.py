@@ -45,7 +45,7 @@ class Judge:
             and (credential + one + workspace).encode("ascii", "replace").translate(_TO_SHAPE)
             == (_THREE_SHAPES if workspace else _TWO_SHAPES)
         ):
-            return _new(Job, (row, line, credential.lower(), key, one.lower(), workspace.lower() or None))
+            return _new(Job, (row, line, credential.lower(), key, one.lower(), workspace.lower() or None, False))
         return self._closely(row, line, credential, user, identity, workspace)
 
     def _closely(self, row: int, line: int, *cells: str) -> Job | RejectedRow:
