@@ -194,8 +194,9 @@ def test_a_ledger_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute("PRAGMA user_version=1")
         connection.execute(
-            "INSERT INTO runs (id, kind, state, name, input_name, input_format, parse_options, mode, endpoint, settings, "
-            "rows, created_at, sending_seconds) VALUES ('r', 'run', 'open', 'n', 'n', 'csv', '{}', 'm', 'e', '{}', 1, 0, 0)"
+            "INSERT INTO runs (id, kind, state, name, input_name, input_format, parse_options, mode, endpoint, "
+            "settings, rows, created_at, sending_seconds) "
+            "VALUES ('r', 'run', 'open', 'n', 'n', 'csv', '{}', 'm', 'e', '{}', 1, 0, 0)"
         )
         connection.execute("INSERT INTO inputs VALUES (1, 1, 2, 0, 'c', 'u', NULL, NULL, '[]')")
         connection.execute(

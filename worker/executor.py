@@ -1,0 +1,241 @@
+"""One execution of a run that the ledger holds: ask the service, open the run, send it, export, report.
+
+    preflight ─> open the run ─> survey (sync) ─> claim ─> send ─> export ─> report
+
+What kind of run it is (a file, a retry, an undo) is decided before, and comes in as the opening: a function that
+is told the key's workspace and gives the open run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from worker.client import SeamClient
+from worker.config import KeyKind, MissingKey, resolve_deadline
+from worker.control import Control, Progress
+from worker.errors import ConfigError
+from worker.ledger import holder
+from worker.ledger.claimed import ClaimedRun
+from worker.ledger.claims import claim_run, doubt_open_rows, has_open_rows
+from worker.ledger.queries import count_outcomes
+from worker.ledger.runs import get_run, learn_workspace, note_stop, workspace_of
+from worker.ledger.staging import reject_other_workspaces
+from worker.models import StopCause
+from worker.pipeline import Pipeline
+from worker.preflight import Preflight, ask_workspace
+from worker.report import RunReport, build_report
+from worker.results import export_results
+from worker.watching import tell_sending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from worker.config import Settings
+    from worker.ledger import Ledger
+    from worker.ledger.runs import Run
+    from worker.models import Step, Stop
+    from worker.paths import Paths
+    from worker.ports import AttemptObserver
+
+__all__ = ["Executor", "Surroundings", "reopen"]
+
+
+def _nobody(_: Progress) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an execution is given, beside the run itself."""
+
+    settings: Settings
+    paths: Paths
+    control: Control
+    watch: Callable[[Progress], None] = _nobody
+    """Called in the event loop some ten times a second."""
+    observers: tuple[AttemptObserver, ...] = ()
+    on_step: Callable[[Step], None] | None = None
+    command: Sequence[str] = ()
+    """What the report names as the way to go on."""
+    rehearsal: bool = False
+
+
+class Executor:
+    """Executes runs of one ledger, which this process holds."""
+
+    def __init__(self, ledger: Ledger, around: Surroundings) -> None:
+        self._ledger = ledger
+        self._around = around
+        self._settings = around.settings
+        self._control = around.control
+
+    async def execute(self, opening: Callable[[str | None], Run], *, recover: bool = False) -> RunReport:
+        """Send what is left of a run, then export and report.
+
+        Args:
+            opening: told the key's workspace, if that is known, it gives the open run; called in a thread.
+            recover: read every unsettled row back before sending it.
+
+        Raises:
+            UsageError: from `opening`; nothing was sent.
+            LedgerHeldError: another process has taken the run.
+            LedgerWriteError: the ledger could not be written; what was recorded is intact.
+        """
+        deadline = self._arm_deadline()
+        sending = self._settings.sending
+        try:
+            async with SeamClient(
+                self._settings.target, concurrency=sending.concurrency, timeout=sending.timeout
+            ) as client:
+                preflight = await self._ask_workspace(client)
+                run = await asyncio.to_thread(opening, preflight.workspace_id)
+                stops: Sequence[Stop] = (preflight.stop,) if preflight.stop is not None else ()
+                if not stops:
+                    stops = await self._send(client, run, recover=recover)
+        finally:
+            self._control.forward_to(None)
+            if deadline is not None:
+                deadline.cancel()
+        return await self.finish(run, stops=stops)
+
+    async def finish(self, run: Run, *, stops: Sequence[Stop] = (), note: str | None = None) -> RunReport:
+        """Export and report, whatever the run's state."""
+        around, engine = self._around, self._ledger.engine
+        around.watch(Progress("exporting", run.rows, run.rows))
+        run = await asyncio.to_thread(get_run, engine, run.run_no)
+        if self._control.cause is not None and run.state != "finished" and not stops:
+            stops = (self._control.cause,)
+        output = self._settings.output
+        await asyncio.to_thread(
+            export_results,
+            engine,
+            run,
+            around.paths.results,
+            format=_results_format(around.paths.results, run),
+            include_codes=output.include_codes,
+            raw_cells=output.raw_cells,
+            on_step=around.on_step,
+        )
+        return await asyncio.to_thread(
+            build_report,
+            engine,
+            run,
+            stops=stops,
+            ledger=str(around.paths.ledger),
+            results=str(around.paths.results),
+            note=note,
+            command=around.command,
+            rehearsal=around.rehearsal,
+        )
+
+    def _arm_deadline(self) -> asyncio.TimerHandle | None:
+        """Have the run stopped at `--deadline`."""
+        wanted = self._settings.guards.deadline
+        if wanted is None:
+            return None
+        now = datetime.now(UTC)
+        moment = resolve_deadline(wanted, now)
+        return asyncio.get_running_loop().call_later(
+            (moment - now).total_seconds(),
+            self._control.stop,
+            StopCause.DEADLINE,
+            f"--deadline {moment.astimezone():%Y-%m-%d %H:%M:%S} has come; the same command goes on from here",
+        )
+
+    async def _ask_workspace(self, client: SeamClient) -> Preflight:
+        credentials = self._settings.target.credentials
+        if credentials.default is None or self._control.cause is not None:
+            return Preflight()
+        if isinstance(credentials.resolve(None), MissingKey):
+            return Preflight()  # a personal access token without a default: each row names its workspace
+        self._around.watch(Progress("connecting", None, 0))
+        return await ask_workspace(
+            client,
+            None,
+            patience=self._settings.sending.outage_patience,
+            sleep=self._control.sleep,
+            clock=time.monotonic,
+        )
+
+    async def _send(self, client: SeamClient, run: Run, *, recover: bool) -> Sequence[Stop]:
+        """Claim the run and send what is left of it; why it stopped early, if it did."""
+        around, engine = self._around, self._ledger.engine
+        await asyncio.to_thread(_reject_other_workspaces, engine, run, self._settings)
+        if recover:
+            await asyncio.to_thread(doubt_open_rows, engine, run.run_no)
+        before = await asyncio.to_thread(count_outcomes, engine, run.run_no)
+        claim = await asyncio.to_thread(claim_run, engine, run.run_no, holder=holder(), now=time.time())
+        claimed = ClaimedRun(engine, claim)
+        try:
+            pipeline = Pipeline(
+                claim,
+                claimed,
+                client,
+                self._settings.sending,
+                takeover_refused=run.takeover_refused,
+                include_codes=self._settings.output.include_codes,
+                max_failures=self._settings.guards.max_failures,
+                total_rows=run.rows,
+                observers=around.observers,
+                on_step=around.on_step,
+            )
+            self._control.forward_to(pipeline.stop)
+            watching = asyncio.create_task(tell_sending(around.watch, pipeline, run.rows, before))
+            try:
+                execution = await pipeline.run()
+            finally:
+                watching.cancel()
+        finally:
+            claimed.close()
+        finished = not await asyncio.to_thread(has_open_rows, engine, run.run_no)
+        stops = () if finished else tuple(execution.stops)
+        await asyncio.to_thread(
+            note_stop,
+            engine,
+            run.run_no,
+            finished=finished,
+            cause=stops[0].cause.value if stops else None,
+            message=stops[0].message if stops else None,
+            seconds=execution.sending_seconds,
+            now=time.time(),
+        )
+        return stops
+
+
+def reopen(engine: Engine, run: Run, workspace_id: str | None) -> Run:
+    """An unfinished run goes on, if the key is still for the same workspace.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if workspace_id is None:
+        return run
+    with engine.connect() as connection:
+        begun_in = workspace_of(connection, run.run_no)
+    if begun_in not in {None, workspace_id}:
+        raise ConfigError(
+            f"run {run.id} of this input was begun in workspace {begun_in}, and the key is for "
+            f"{workspace_id}; use the first key to go on, or another --ledger for a run of its own"
+        )
+    return learn_workspace(engine, run.run_no, workspace_id)
+
+
+def _reject_other_workspaces(engine: Engine, run: Run, settings: Settings) -> None:
+    credentials = settings.target.credentials
+    default = credentials.default
+    if default is not None and default.kind is KeyKind.API_KEY and not credentials.workspaces and run.workspace_id:
+        reject_other_workspaces(engine, run, run.workspace_id, now=time.time())
+
+
+def _results_format(path: Path, run: Run) -> Literal["csv", "jsonl"]:
+    """By the name that the user gave, else as the input is."""
+    if path.name.endswith((".jsonl", ".ndjson")):
+        return "jsonl"
+    return "csv" if path.name.endswith(".csv") or run.input_format == "csv" else "jsonl"
