@@ -242,7 +242,7 @@ def test_an_unexpected_error_is_exit_70_with_its_traceback_at_debug(
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError(f"spoilt by {service.api_key}")
 
-    monkeypatch.setattr("worker.cli.execution.run_batch", broken)
+    monkeypatch.setattr("worker.batch.run_batch", broken)
     command = ["run", write_jobs(tmp_path / "jobs.csv", make_jobs(1))]
     short = call(command, service.environ())
     assert short.code == 70

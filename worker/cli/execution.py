@@ -1,13 +1,12 @@
-"""One execution of a run from the command line: event loop, signals, progress, rehearsal."""
+"""One execution from the command line, of whatever sends: event loop, signals, progress, rehearsal."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from worker.batch import run_batch
 from worker.cli.loading import start_logs
 from worker.cli.progress import Lines
 from worker.cli.rehearsal import Rehearsal
@@ -17,34 +16,50 @@ from worker.control import Control
 from worker.logs import LogAttempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Coroutine, Sequence
 
     from worker.cli.progress import Teller
     from worker.config import Logging, Settings
     from worker.control import Progress
     from worker.models import StopCause
-    from worker.report import RunReport
+    from worker.ports import AttemptObserver
 
-__all__ = ["choose_teller", "execute"]
+__all__ = ["Call", "choose_teller", "execute"]
+
+_Report_co = TypeVar("_Report_co", covariant=True)
+_Report = TypeVar("_Report")
 
 _ONCE: Final = frozenset({"--again", "--recover"})
 """Flags that begin something: the command that goes on leaves them out, or it would begin anew."""
 
 
-def execute(source: Path | None, settings: Settings, *, again: bool, recover: bool, simulate: bool) -> RunReport:
-    """Run a batch to its end, or to the first signal; the arguments are those of `run_batch`.
+class Call(Protocol[_Report_co]):
+    """What is executed: `run_batch` and its like, bound to all but what they have in common."""
+
+    def __call__(
+        self,
+        settings: Settings,
+        /,
+        *,
+        control: Control,
+        watch: Callable[[Progress], None],
+        observers: tuple[AttemptObserver, ...],
+        command: Sequence[str],
+    ) -> Coroutine[Any, Any, _Report_co]:
+        """Do it; the arguments are those of `run_batch`."""
+
+
+def execute(settings: Settings, call: Call[_Report], *, simulate: bool = False) -> _Report:
+    """Do one call to its end, or to the first signal.
 
     Args:
-        source: the input; None is stdin.
-        settings: of this run; in a rehearsal, its target is replaced.
-        again: send a finished input once more.
-        recover: the ledger may be older than what was sent.
-        simulate: rehearse against a look-alike that lives as long as the run.
+        settings: of this call; in a rehearsal, its target is replaced.
+        call: for example `partial(run_batch, source, again=again)`.
+        simulate: rehearse against a look-alike that lives as long as the call.
     """
     with choose_teller(settings.logging) as teller, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         start_logs(settings, stream=teller.stream)
-        return runner.run(_run(source, settings, teller, again=again, recover=recover, simulate=simulate))
+        return runner.run(_run(settings, call, teller, simulate=simulate))
 
 
 def choose_teller(logging: Logging) -> Teller:
@@ -66,9 +81,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _run(  # noqa: PLR0913 - the command's switches
-    source: Path | None, settings: Settings, teller: Teller, *, again: bool, recover: bool, simulate: bool
-) -> RunReport:
+async def _run(settings: Settings, call: Call[_Report], teller: Teller, *, simulate: bool) -> _Report:
     control, rehearsal = Control(), Rehearsal()
     latest: Progress | None = None
 
@@ -89,12 +102,8 @@ async def _run(  # noqa: PLR0913 - the command's switches
         try:
             if simulate:
                 settings = await rehearsal.start(settings)
-            return await run_batch(
-                source,
+            return await call(
                 settings,
-                again=again,
-                recover=recover,
-                rehearsal=simulate,
                 control=control,
                 watch=watch,
                 observers=(LogAttempts(),),

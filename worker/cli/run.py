@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,10 +76,13 @@ def command(  # noqa: PLR0913 - one parameter an option
     click.get_current_context().ensure_object(Invocation).subject = f"the run of {jobs}"
     settings = load(flags, config_file, keys=not simulate)
 
-    from worker.cli.execution import execute  # noqa: PLC0415 - slow to import
+    from worker.batch import run_batch  # noqa: PLC0415 - slow to import
+    from worker.cli.execution import execute  # noqa: PLC0415 - likewise
     from worker.cli.summary import print_report  # noqa: PLC0415 - likewise
 
-    report = execute(None if jobs == STDIN else Path(jobs), settings, again=again, recover=recover, simulate=simulate)
+    source = None if jobs == STDIN else Path(jobs)
+    call = partial(run_batch, source, again=again, recover=recover, rehearsal=simulate)
+    report = execute(settings, call, simulate=simulate)
     if as_json:
         print_json(report.as_dict())
     else:
