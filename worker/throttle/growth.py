@@ -10,27 +10,29 @@ import math
 
 __all__ = ["Growth"]
 
-FIRST_WINDOW = 4.0
-"""In flight at the start: 256 are then ten round trips away."""
-FIRST_SHARE = 0.01
+FIRST_WINDOW = 6.0
+"""In flight at the start: 256 are then twelve round trips away."""
+FIRST_SHARE = 0.02
 LEAST_WINDOW = 4.0
 """But of a small run no more than this share, and no less than four."""
-FACTOR = 1.4
-"""Growth per round trip. Replies tell of the window of a trip ago, so a knee is overshot by this squared."""
-LONG_FACTOR = 2.0
-LONG_TRIP = 0.3
-"""Where a round trip takes longer than this many seconds, careful growth would waste the first minute."""
+FACTOR = 1.38
+"""Growth per round trip. A window just below a knee passes for quick, and the next but one is twice the knee."""
 BLIND_FACTOR = 1.5
-SAMPLE = 0.75
-"""The part of a window whose round trips are measured; none of them was sent into the window before."""
-BLIND_PERIOD = 0.5
+BLIND_PERIOD = 1.0
 """Seconds between steps while the very first reply is still out."""
 SLOWER = 1.15
-"""A round trip so much longer than the shortest one means that requests queue."""
-EFFECT = 0.9
-"""The share of the hoped-for throughput that more in flight has to bring."""
+"""A round trip so much longer than the one without a queue means that requests queue."""
+QUICK_TRIP = 0.004
+"""Shorter round trips (seconds) count as this long: with a service that answers at once the queue is this
+process's own, and some 50 requests in flight keep a core busy."""
+WORSE = 1.1
+"""A step that makes the round trip no longer than this brought nearly all the throughput hoped for."""
+SURE = 2.0
+"""In standard errors: so far beyond that, a round is slower for certain."""
 TELLING_REPLIES = 32
-"""Replies over which a slow round is judged before it is believed."""
+"""Replies after which a slow round that is not certain is held for chance."""
+FADING = 0.9
+"""The weight of earlier rounds in the round trip without a queue."""
 SPARE = 1.15
 """More in flight than the throughput needs by Little's law, where the service only gets slower."""
 RETRY_PERIOD = 5.0
@@ -39,7 +41,7 @@ RETRY_FACTOR = 1.15
 RETRY_GAIN = 1.05
 RISK = 0.05
 """At most this share of all rows in flight: what a long window rejects at its end is then no more."""
-LEAST_RISK = 16.0
+LEAST_RISK = 32.0
 """A short run may have so many in flight all the same."""
 SMOOTHING = 0.3
 """Weight of the last round in the smoothed round trip."""
@@ -54,12 +56,15 @@ class Growth:
         "_count",
         "_enough",
         "_fresh",
+        "_quiet_count",
+        "_quiet_sum",
         "_round_start",
-        "_shortest",
         "_slow_since",
+        "_squares",
         "_sum",
         "_trial_from",
         "_trial_rate",
+        "_trip_before",
         "bound",
         "full",
         "round_trip",
@@ -77,9 +82,12 @@ class Growth:
         self._round_start = math.inf
         self._blind_until = math.inf
         self._count = self._fresh = 0
-        self._enough = SAMPLE * self.window
+        self._enough = self.window
         self._sum = 0.0
-        self._shortest = math.inf
+        self._squares = 0.0
+        self._quiet_sum = 0.0
+        self._quiet_count = 0.0
+        self._trip_before = 0.0
         self._best = 0.0
         self._slow_since = math.inf
         self._trial_from = 0.0
@@ -109,7 +117,9 @@ class Growth:
         if sent_at < self._round_start:
             return False
         self._fresh += 1
-        self._sum += now - sent_at
+        trip = now - sent_at
+        self._sum += trip
+        self._squares += trip * trip
         if self._fresh < self._enough:
             return False
         self._end_round(now)
@@ -127,19 +137,13 @@ class Growth:
         trip = self._sum / self._fresh
         rate = self._count / max(now - self._round_start, 1e-6)
         self.round_trip = trip if self.round_trip == 0.0 else self.round_trip + SMOOTHING * (trip - self.round_trip)
-        self._shortest = min(self._shortest, trip)
         self._blind_until = math.inf
         if self._trial_from:
-            self._end_trial(trip, rate)
+            self._end_trial(rate)
         elif self.full and self.window < self.bound:
-            factor = FACTOR if trip < LONG_TRIP else LONG_FACTOR
-            if trip < SLOWER * self._shortest or rate > EFFECT * factor * self._best:
-                self._grow(factor)
-            elif self._count < TELLING_REPLIES:
-                return
-            elif self._slow_since == math.inf:
-                self._slow_since = now
-                self.window = min(self.window, max(LEAST_WINDOW, SPARE * rate * self._shortest))
+            if self._slow_since == math.inf:
+                if not self._go_on(trip, rate, now):
+                    return
             elif now > self._slow_since + RETRY_PERIOD:
                 self._slow_since = now
                 self._trial_from = self.window
@@ -148,14 +152,37 @@ class Growth:
         self._best = max(self._best, rate)
         self._round_start = now
         self._count = self._fresh = 0
-        self._sum = 0.0
-        self._enough = SAMPLE * self.window
+        self._sum = self._squares = 0.0
+        self._enough = self.window
         self.full = False
 
-    def _end_trial(self, trip: float, rate: float) -> None:
-        """A little more was tried: keep it if it brought something."""
+    @property
+    def _base(self) -> float:
+        """The round trip without a queue (seconds)."""
+        return max(self._quiet_sum / max(self._quiet_count, 1.0), QUICK_TRIP)
+
+    def _go_on(self, trip: float, rate: float, now: float) -> bool:
+        """Grow, or find that the service only gets slower; False where this round has not told yet."""
+        base = self._base
+        if self._quiet_count and trip > max(SLOWER * base, WORSE * self._trip_before):
+            variance = max(self._squares / self._fresh - trip * trip, 0.0)
+            error = math.sqrt(variance * (1.0 / self._fresh + 1.0 / self._quiet_count))
+            if trip > SLOWER * base + SURE * error:
+                self._slow_since = now
+                self.window = min(self.window, max(LEAST_WINDOW, SPARE * rate * base))
+                return True
+            if self._fresh < TELLING_REPLIES:
+                return False
+        self._trip_before = trip
+        self._quiet_sum = FADING * self._quiet_sum + self._sum
+        self._quiet_count = FADING * self._quiet_count + self._fresh
+        self._grow(FACTOR)
+        return True
+
+    def _end_trial(self, rate: float) -> None:
+        """A little more was tried: keep it if it brought something, and then try again at once."""
         if rate > RETRY_GAIN * self._trial_rate:
-            self._shortest = trip
+            self._slow_since = -math.inf
         else:
             self.window = self._trial_from
         self._trial_from = 0.0

@@ -132,7 +132,7 @@ class Limit:
     def _rate_before(self, sent_at: float, crowd: int) -> float:
         """The rate at which the lane was sending, by its pace or, where the window held it, by Little's law."""
         rate = self._rate_at(sent_at)
-        return rate if crowd <= pace.TELLING else min(rate, WINDOW_SLACK * crowd / self.round_trip)
+        return rate if crowd <= pace.TELLING else min(rate, WINDOW_SLACK * crowd / max(self.round_trip, SHORTEST))
 
     # -- told ---------------------------------------------------------------------------------------------
 
