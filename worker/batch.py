@@ -12,7 +12,7 @@ import json
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from worker.control import Control, Progress
 from worker.errors import InterruptedEarlyError, TerminatedEarlyError
@@ -29,7 +29,8 @@ from worker.watching import tell_staging
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from worker.config import Settings
+    from worker.config import Sending, Settings
+    from worker.ledger.runs import RunState
     from worker.models import InputRow, Step
     from worker.ports import AttemptObserver
     from worker.report import RunReport
@@ -127,7 +128,9 @@ class _Batch:
         return await executor.execute(partial(reopen, self._engine, run), recover=recover)
 
     async def _find_alike(self, sha256: str) -> Run | None:
-        return await asyncio.to_thread(find_alike, self._engine, self._spec(), sha256, states=_KNOWN)
+        # What a sync found last night says nothing of tonight: a finished one is no reason not to look again.
+        states: tuple[RunState, ...] = ("open",) if self._settings.sending.sync else ("open", "finished")
+        return await asyncio.to_thread(find_alike, self._engine, self._spec(), sha256, states=states)
 
     def _spec(self, header: tuple[str, ...] | None = None) -> RunSpec:
         settings = self._settings
@@ -144,7 +147,7 @@ class _Batch:
             input_format=input_format,
             header=header,
             parse_options=json.dumps(parse, sort_keys=True),
-            mode=f"plain:{settings.sending.takeover or 'allow'}",
+            mode=mode_of(settings.sending),
             endpoint=settings.target.endpoint,
             workspace_id=settings.target.credentials.default_workspace_id,
             settings=json.dumps(settings.public(), sort_keys=True),
@@ -192,4 +195,8 @@ class _Batch:
         return finish_staging(self._engine, run, sha256=sha256, now=time.time(), workspace_id=workspace_id)
 
 
-_KNOWN: Final = ("open", "finished")
+def mode_of(sending: Sending) -> str:
+    """`plain` or `sync`, with the rule for credentials that somebody else has."""
+    if sending.sync:
+        return f"sync:{sending.takeover or 'refuse'}"
+    return f"plain:{sending.takeover or 'allow'}"

@@ -35,6 +35,8 @@ __all__ = ["SeamClient"]
 CONNECT_SHARE: Final = 0.5
 """Of an attempt's time; a connection that takes longer is given up as never made."""
 PAGE_SIZE: Final = 500
+LARGEST_PAGE: Final = 16 * LARGEST_BODY
+"""Bytes of a list's reply: 500 credentials with their metadata are more than other replies may be."""
 
 
 class SeamClient:
@@ -121,7 +123,8 @@ class SeamClient:
         key = self._target.credentials.resolve(workspace_id)
         if isinstance(key, MissingKey):
             return key
-        return self._wire.route(call.value, {**_HEADERS, **key.headers()})
+        largest = LARGEST_PAGE if call is Call.LIST else LARGEST_BODY
+        return self._wire.route(call.value, {**_HEADERS, **key.headers()}, largest=largest)
 
     async def _call(self, call: Call, workspace_id: str | None, body: bytes) -> Attempt:
         began, clock = time.time(), time.perf_counter()
@@ -155,7 +158,7 @@ class SeamClient:
                 began,
                 duration,
                 error_type="reply_too_large",
-                error_message=f"a reply with status {status} of more than {LARGEST_BODY} bytes",
+                error_message=f"a reply with status {status} of more than {route.largest} bytes",
             )
         reading = read_reply(call, status, reply, has_request_id=request_id is not None)
         if reading.verdict is Verdict.DONE:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Control", "Phase", "Progress"]
 
-Phase = Literal["staging", "connecting", "sending", "exporting"]
+Phase = Literal["staging", "connecting", "reading", "sending", "exporting"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Progress:
     total: int | None
     """Rows of the input; None while they are being counted."""
     done: int
-    """Rows with a result, those of earlier executions included; while staging, rows read."""
+    """Rows with a result, those of earlier executions included; while staging, rows read; while reading,
+    credentials whose present owner is known."""
     outcomes: Mapping[Outcome, int] = field(default_factory=dict)
     in_flight: int = 0
     rate: float = 0.0

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from worker import outcomes
 from worker.errors import RowStopped
+from worker.reading import RowState
 from worker.retry import until_settled
-from worker.settling import RowState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from worker.lane import Lane
     from worker.models import Job
-    from worker.settling import Road, Rules, Settler
+    from worker.reading import Rules
+    from worker.settling import Road, Settler
     from worker.supply import Supply
     from worker.window import ShardQueue
 
@@ -35,7 +36,7 @@ async def read_details(
         state = RowState(job, lane)
         with suppress(RowStopped):
             reading = await until_settled(
-                partial(settler.read_credential, state),
+                partial(settler.reader.read_credential, state),
                 failures=lambda: state.failures,
                 sleep=partial(road.sleep, state),
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -21,15 +21,19 @@ from worker.errors import ConfigError
 from worker.ledger import holder
 from worker.ledger.claimed import ClaimedRun
 from worker.ledger.claims import claim_run, doubt_open_rows, has_open_rows
+from worker.ledger.plans import decide_by_owners, unread_shards, wanted_by_sync
 from worker.ledger.queries import count_outcomes
+from worker.ledger.readings import Readings
 from worker.ledger.runs import get_run, learn_workspace, note_stop, workspace_of
 from worker.ledger.staging import reject_other_workspaces
+from worker.ledger.tables import owners
 from worker.models import StopCause
 from worker.pipeline import Pipeline
 from worker.preflight import Preflight, ask_workspace
 from worker.report import RunReport, build_report
 from worker.results import export_results
-from worker.watching import tell_sending
+from worker.survey import Survey
+from worker.watching import tell_reading, tell_sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,7 +102,7 @@ class Executor:
                 run = await asyncio.to_thread(opening, preflight.workspace_id)
                 stops: Sequence[Stop] = (preflight.stop,) if preflight.stop is not None else ()
                 if not stops:
-                    stops = await self._send(client, run, recover=recover)
+                    stops = await self._go(client, run, recover=recover)
         finally:
             self._control.forward_to(None)
             if deadline is not None:
@@ -164,14 +168,51 @@ class Executor:
             clock=time.monotonic,
         )
 
-    async def _send(self, client: SeamClient, run: Run, *, recover: bool) -> Sequence[Stop]:
+    async def _go(self, client: SeamClient, run: Run, *, recover: bool) -> Sequence[Stop]:
+        """Read the present owners, where the run wants that, and send; why it stopped early, if it did."""
+        engine = self._ledger.engine
+        await asyncio.to_thread(_reject_other_workspaces, engine, run, self._settings)
+        if not run.is_sync:
+            return await self._send(client, run, recover=recover)
+        stops = await self._survey(client, run)
+        await asyncio.to_thread(decide_by_owners, engine, run)
+        if any(stop.workspace_id is None for stop in stops):
+            return stops
+        unread = await asyncio.to_thread(unread_shards, engine, run.run_no)
+        return (*stops, *await self._send(client, run, recover=recover, without=unread))
+
+    async def _survey(self, client: SeamClient, run: Run) -> Sequence[Stop]:
+        around, engine = self._around, self._ledger.engine
+        wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
+        readings = await asyncio.to_thread(Readings, engine, run.run_no, owners, wanted)
+        try:
+            survey = Survey(
+                readings,
+                client,
+                self._settings.sending,
+                include_codes=self._settings.output.include_codes,
+                run_id=run.id,
+                observers=around.observers,
+            )
+            self._control.forward_to(survey.stop)
+            watching = asyncio.create_task(tell_reading(around.watch, survey))
+            try:
+                return await survey.run()
+            finally:
+                watching.cancel()
+        finally:
+            await asyncio.to_thread(readings.close)
+
+    async def _send(
+        self, client: SeamClient, run: Run, *, recover: bool, without: frozenset[int] = frozenset()
+    ) -> Sequence[Stop]:
         """Claim the run and send what is left of it; why it stopped early, if it did."""
         around, engine = self._around, self._ledger.engine
-        await asyncio.to_thread(_reject_other_workspaces, engine, run, self._settings)
         if recover:
             await asyncio.to_thread(doubt_open_rows, engine, run.run_no)
         before = await asyncio.to_thread(count_outcomes, engine, run.run_no)
         claim = await asyncio.to_thread(claim_run, engine, run.run_no, holder=holder(), now=time.time())
+        claim = replace(claim, shards=tuple(shard for shard in claim.shards if shard.shard not in without))
         claimed = ClaimedRun(engine, claim)
         try:
             pipeline = Pipeline(

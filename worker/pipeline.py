@@ -20,7 +20,8 @@ from worker.errors import AssignWorkerError, RowStopped
 from worker.execution import Execution
 from worker.lane import Endpoint, Lane
 from worker.models import Outcome, Step, Stop, StopCause, Verdict
-from worker.settling import RowState, Rules, Settler, must_read
+from worker.reading import RowState, Rules
+from worker.settling import Settler, must_read
 from worker.supply import Supply
 from worker.waits import Waits
 from worker.window import ShardQueue, Window

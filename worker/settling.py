@@ -13,131 +13,38 @@ Nothing is sent again while an earlier call may have been applied unseen. A row 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from enum import Enum, auto
 from functools import partial
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 
 from worker import outcomes
 from worker.errors import RowStopped
 from worker.lane import is_service_failure
 from worker.ledger.claims import KnownOwner
-from worker.models import Attempt, Job, Outcome, Result, StopCause, UserKey, Verdict
-from worker.outcomes import Tries
-from worker.retry import until_settled
+from worker.models import Outcome, Verdict
+from worker.reading import Owner, OwnerReader, ReadingRoad
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from worker.lane import Lane
+    from worker.models import Attempt, Job, Result
     from worker.ports import Sender
+    from worker.reading import Reading, RowState, Rules
 
-__all__ = ["Road", "RowState", "Rules", "Settler", "must_read"]
+__all__ = ["Road", "Settler", "must_read"]
 
 
 FRESH_FOR: Final = 600.0
 """Seconds for which an owner that was read counts as still so; an older one is read again before the send."""
 
-T = TypeVar("T")
 
-
-class _Said(Enum):
-    ANSWERED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a run allows its rows."""
-
-    max_attempts: int
-    timeout: float
-    """Seconds of one attempt, and so how late a sent call may still be executed."""
-    takeover_refused: bool
-    include_codes: bool
-    details: bool
-
-
-@dataclass(slots=True)
-class RowState:
-    """One row under way. Times are monotonic seconds, but for `started_at`."""
-
-    job: Job
-    lane: Lane
-    attempts: int = 0
-    """Assign calls made, over all executions."""
-    spent: int = 0
-    """Of `max_attempts`: failures while the service was otherwise at work."""
-    reads_spent: int = 0
-    failures: int = 0
-    """Failures in a row, for the backoff."""
-    maybe_applied: bool = False
-    """A call may have been applied unseen: read before sending."""
-    ever_ambiguous: bool = False
-    sent_before: bool = False
-    """Sent in this run, now or in an earlier execution."""
-    last_sent_at: float = 0.0
-    seen_successes: int = 0
-    unjudged: Attempt | None = None
-    last: Attempt | None = None
-    read_back: bool = False
-    started_at: float | None = None
-    owner: KnownOwner | None = None
-    """Whose the credential was when the run read it."""
-    previous_acs_user_id: str | None = None
-    previous_owner_state: str | None = None
-
-    def tries(self) -> Tries:
-        """For the result."""
-        return Tries(
-            self.attempts, self.read_back, self.started_at, self.previous_acs_user_id, self.previous_owner_state
-        )
-
-    def knew(self, owner: KnownOwner) -> None:
-        """Note who had the credential before anything that this run sent was applied."""
-        self.previous_acs_user_id = owner.acs_user_id
-        self.previous_owner_state = owner.state
-
-
-class Road(Protocol):
+class Road(ReadingRoad, Protocol):
     """How a settling row gets to the service and waits: through its lane, ended by a drain."""
 
     async def send(self, row: RowState, *, retry: bool) -> Attempt:
         """One assign call, when the lane lets it. Raises `RowStopped` instead when the row may not go on."""
         ...
 
-    async def read(self, row: RowState, make: Callable[[], Awaitable[Attempt]], *, retry: bool) -> Attempt:
-        """One reading call, when the lane lets it; likewise."""
-        ...
-
-    async def sleep(self, row: RowState, seconds: float) -> None:
-        """Wait, or raise `RowStopped`."""
-        ...
-
     async def until_settling(self, row: RowState, not_before: float) -> None:
         """Wait for the end of the run's sending, and for `not_before`; or raise `RowStopped`."""
         ...
-
-
-class Owner(Enum):
-    """What a reading says of the credential."""
-
-    WANTED = auto()
-    """As the row wants it: the row's person, or nobody where it is to be taken back."""
-    NOBODY = auto()
-    OTHER = auto()
-    GONE = auto()
-    """No such credential."""
-    UNTOLD = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One reading of the owner, and the reply that told it."""
-
-    owner: Owner
-    attempt: Attempt
-    acs_user_id: str | None = None
 
 
 def must_read(owner: KnownOwner | None, *, takeover_refused: bool, now: float) -> bool:
@@ -155,7 +62,7 @@ class Settler:
     """Brings rows to their final word, one `settle` call each."""
 
     def __init__(self, sender: Sender, road: Road, rules: Rules) -> None:
-        self._sender = sender
+        self.reader = OwnerReader(sender, road, rules)
         self._road = road
         self._rules = rules
 
@@ -165,32 +72,20 @@ class Settler:
         Raises:
             RowStopped: the run drains or the workspace stopped; `row` tells what is known.
         """
-        result = await self._until(row, partial(self._step, row))
+        result = await self.reader.until(row, partial(self._step, row))
         if row.ever_ambiguous and result.outcome in {Outcome.FAILED, Outcome.CONFLICT, Outcome.IN_DOUBT}:
             await self._road.until_settling(row, row.last_sent_at + self._rules.timeout)
             row.reads_spent = row.failures = 0
-            reading = await self._until(row, partial(self._read, row))
+            reading = await self.reader.until(row, partial(self.reader.read_owner, row))
             return self._final(row, reading, result)
         return result
-
-    async def read_credential(self, row: RowState) -> Attempt | None:
-        """The credential as it is, in an attempt without one where it cannot be had; None: try again."""
-        job = row.job
-        attempt = await self._road.read(
-            row, partial(self._sender.get, job.workspace_id, job.acs_credential_id), retry=row.reads_spent > 0
-        )
-        early = await self._unanswered(row, attempt)
-        return attempt if early is _Said.ANSWERED else None if early is None else early.attempt
-
-    async def _until(self, row: RowState, step: Callable[[], Awaitable[T | None]]) -> T:
-        return await until_settled(step, failures=lambda: row.failures, sleep=partial(self._road.sleep, row))
 
     async def _step(self, row: RowState) -> Result | None:
         """One more try; None: later."""
         attempt, row.unjudged = row.unjudged, None
         if attempt is None:
             if row.maybe_applied or self._must_read(row):
-                reading = await self._read(row)
+                reading = await self.reader.read_owner(row)
                 if reading is None:
                     return None
                 settled = self._by_reading(row, reading)
@@ -226,7 +121,7 @@ class Settler:
             case Verdict.REFUSED:
                 return outcomes.failed(row.job, attempt, row.tries())
             case Verdict.FORBIDDEN:
-                if await self._key_works(row, attempt):
+                if await self.reader.key_works(row, attempt):
                     return outcomes.failed(row.job, attempt, row.tries())
             case Verdict.HALT:
                 raise RowStopped
@@ -312,100 +207,9 @@ class Settler:
             return outcomes.failed(row.job, row.last or reading.attempt, row.tries())
         return result._replace(read_back=True)
 
-    async def _read(self, row: RowState) -> Reading | None:
-        """Whose the credential is; None: the service did not say, try again."""
-        job = row.job
-        retry = row.reads_spent > 0
-        attempt = await self._road.read(
-            row, partial(self._sender.get, job.workspace_id, job.acs_credential_id), retry=retry
-        )
-        if (early := await self._unanswered(row, attempt)) is not _Said.ANSWERED:
-            return early
-        credential = attempt.credential
-        if credential is None or credential.acs_credential_id != job.acs_credential_id:
-            return self._count_read(row, attempt._replace(error_type="mismatched_reply"))
-        row.read_back = True
-        row.failures = 0
-        owner = credential.acs_user_id
-        if job.unassign:
-            return Reading(Owner.WANTED if owner is None else Owner.OTHER, attempt, owner)
-        if job.user_key is UserKey.ACS_USER:
-            kind = Owner.NOBODY if owner is None else Owner.WANTED if owner == job.user_id else Owner.OTHER
-            return Reading(kind, attempt, owner)
-        if credential.user_identity_id is not None:
-            return Reading(Owner.WANTED if credential.user_identity_id == job.user_id else Owner.OTHER, attempt, owner)
-        if owner is None:
-            return Reading(Owner.NOBODY, attempt)
-        return await self._read_identity(row, attempt, owner, credential.acs_system_id)
-
-    async def _read_identity(
-        self, row: RowState, read: Attempt, owner: str, acs_system_id: str | None
-    ) -> Reading | None:
-        """Whether the owner is the user of the row's identity in the credential's access system."""
-        job = row.job
-        by = (
-            {"user_identity_id": job.user_id, "acs_system_id": acs_system_id}
-            if acs_system_id is not None
-            else {"acs_user_id": owner}
-        )
-        attempt = await self._road.read(row, partial(self._sender.find_user, job.workspace_id, **by), retry=False)
-        if attempt.verdict is Verdict.REFUSED and attempt.status == HTTPStatus.NOT_FOUND and acs_system_id is not None:
-            return Reading(Owner.OTHER, read, owner)  # the identity has no user there yet, so it cannot be the owner
-        if (early := await self._unanswered(row, attempt)) is not _Said.ANSWERED:
-            return early
-        user = attempt.user
-        if user is None:
-            return Reading(Owner.UNTOLD, attempt, owner)
-        if acs_system_id is not None:
-            return Reading(Owner.WANTED if user.acs_user_id == owner else Owner.OTHER, read, owner)
-        if user.user_identity_id is None:
-            return Reading(Owner.UNTOLD, attempt._replace(error_type="owner_untold"), owner)
-        return Reading(Owner.WANTED if user.user_identity_id == job.user_id else Owner.OTHER, read, owner)
-
-    async def _unanswered(self, row: RowState, attempt: Attempt) -> Reading | Literal[_Said.ANSWERED] | None:
-        """`ANSWERED` for a reply to go by; else what a read without one means (DESIGN 11.11)."""
-        match attempt.verdict:
-            case Verdict.DONE:
-                return _Said.ANSWERED
-            case Verdict.HALT:
-                raise RowStopped
-            case Verdict.REFUSED:
-                gone = attempt.status == HTTPStatus.NOT_FOUND
-                return Reading(Owner.GONE if gone else Owner.UNTOLD, attempt)
-            case Verdict.FORBIDDEN:
-                return Reading(Owner.UNTOLD, attempt) if await self._key_works(row, attempt) else None
-            case Verdict.LIMITED:
-                row.failures = 0
-                return None
-            case _:
-                return self._count_read(row, attempt)
-
-    def _count_read(self, row: RowState, attempt: Attempt) -> Reading | None:
-        row.failures += 1
-        if not is_service_failure(attempt) or row.lane.successes > row.seen_successes:
-            row.reads_spent += 1
-        row.seen_successes = row.lane.successes
-        return Reading(Owner.UNTOLD, attempt) if row.reads_spent >= self._rules.max_attempts else None
-
     def _count(self, row: RowState, attempt: Attempt) -> None:
         """A failure costs an attempt only if the service was otherwise at work (DESIGN 11.9)."""
         row.failures += 1
         if not is_service_failure(attempt) or row.lane.successes > row.seen_successes:
             row.spent += 1
         row.seen_successes = row.lane.successes
-
-    async def _key_works(self, row: RowState, refusal: Attempt) -> bool:
-        """After a 403 of Seam's: whether the key may read at all. If not, the workspace stops (DESIGN 11.10)."""
-        workspace = row.job.workspace_id
-        probe = await self._road.read(row, partial(self._sender.list_page, workspace, limit=1), retry=row.failures > 0)
-        if probe.verdict is Verdict.DONE:
-            return True
-        if probe.verdict in {Verdict.FORBIDDEN, Verdict.REFUSED, Verdict.HALT}:
-            row.lane.halt(
-                StopCause.KEY_REFUSED,
-                f"the key may neither assign nor list ({refusal.error_type}: {refusal.error_message}); "
-                "check its rights, then run the same command again",
-            )
-            raise RowStopped
-        row.failures += 1
-        return False

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.pipeline import Pipeline
+    from worker.survey import Survey
 
-__all__ = ["tell_sending", "tell_staging"]
+__all__ = ["tell_reading", "tell_sending", "tell_staging"]
 
 INTERVAL: Final = 0.1
 """Seconds between two looks."""
@@ -28,6 +29,13 @@ async def tell_staging(watch: Callable[[Progress], None], rows: Callable[[], int
     """Tell how many rows were read, until cancelled."""
     while True:
         watch(Progress("staging", None, rows()))
+        await asyncio.sleep(INTERVAL)
+
+
+async def tell_reading(watch: Callable[[Progress], None], survey: Survey) -> None:
+    """Tell how many present owners were read, until cancelled."""
+    while True:
+        watch(Progress("reading", survey.total, survey.done, in_flight=survey.in_flight))
         await asyncio.sleep(INTERVAL)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LARGEST_BODY", "Reply", "Route", "Wire"]
 
 LARGEST_BODY: Final = 1024 * 1024
+"""Bytes of a reply, unless its route says otherwise."""
 KEEP_ALIVE: Final = 10.0
 """Seconds; shorter than any usual server's, so that it is rarely the server that closes a connection first."""
 
@@ -37,17 +38,19 @@ class Reply(NamedTuple):
     headers: Mapping[str, str]
     """Names in any case."""
     body: bytes | None
-    """Not decompressed; None where it was larger than 1 MiB."""
+    """Not decompressed; None where it was larger than the route allows."""
 
 
 class Route:
     """What is the same for all calls of one route with one key."""
 
-    __slots__ = ("head", "request")
+    __slots__ = ("head", "largest", "request")
 
-    def __init__(self, request: aiohttp.ClientRequest) -> None:
+    def __init__(self, request: aiohttp.ClientRequest, largest: int) -> None:
         self.request = request
         """Tells the pool where to connect; it is never sent itself."""
+        self.largest = largest
+        """Bytes of a reply."""
         self.head = b""
         """All of the request's head, but the value of its last header, Content-Length."""
 
@@ -87,14 +90,15 @@ class Wire:
         """Close every connection."""
         await self._connector.close()
 
-    def route(self, path: str, headers: Mapping[str, str]) -> Route:
-        """A route of the service; `headers` are sent with each call.
+    def route(self, path: str, headers: Mapping[str, str], *, largest: int = LARGEST_BODY) -> Route:
+        """A route of the service; `headers` are sent with each call, a reply of more than `largest` bytes is not read.
 
         Raises:
             aiohttp.InvalidURL: the endpoint is none.
         """
         url = URL(f"{self._endpoint}/{path}")
-        return Route(aiohttp.ClientRequest("POST", url, headers=headers, loop=self._loop, proxy=self._proxy))
+        request = aiohttp.ClientRequest("POST", url, headers=headers, loop=self._loop, proxy=self._proxy)
+        return Route(request, largest)
 
     async def post(self, route: Route, body: bytes) -> Reply:
         """Send once, and read the whole reply.
@@ -115,7 +119,7 @@ class Wire:
             message, content = await protocol.read()
             while message.code < _FIRST_FINAL and message.code != HTTPStatus.SWITCHING_PROTOCOLS:
                 message, content = await protocol.read()
-            text = await _bounded(content)
+            text = await _bounded(content, route.largest)
         except BaseException:
             connection.close()
             raise
@@ -126,7 +130,7 @@ class Wire:
         return Reply(message.code, message.headers, text)
 
 
-async def _bounded(content: aiohttp.StreamReader) -> bytes | None:
+async def _bounded(content: aiohttp.StreamReader, largest: int) -> bytes | None:
     """The whole body, or None where it is too large."""
     body = await content.readany()
     if content.at_eof():
@@ -135,6 +139,6 @@ async def _bounded(content: aiohttp.StreamReader) -> bytes | None:
     while chunk := await content.readany():
         chunks.append(chunk)
         size += len(chunk)
-        if size > LARGEST_BODY:
+        if size > largest:
             return None
     return b"".join(chunks)

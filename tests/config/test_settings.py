@@ -37,6 +37,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "max_attempts": ("9", 9),
     "outage_patience": ("2h", 7200.0),
     "details": ("false", False),
+    "sync": ("true", True),
     "takeover": ("refuse", "refuse"),
     "max_failures": ("5%", Bound(percent=5)),
     "deadline": ("06:00", time(6)),

@@ -104,7 +104,13 @@ _SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
         help="Wait so long while the service is down. Default: 30m.",
     ),
     "details": _flag(_SENDING, "--details/--no-details", help="Read what an empty reply left out. Default: yes."),
-    "takeover": option(_SENDING, "--takeover", metavar="allow|refuse", help="Replace another owner? Default: allow."),
+    "sync": _flag(_SENDING, "--sync", help="Read the present owners first; send only what differs."),
+    "takeover": option(
+        _SENDING,
+        "--takeover",
+        metavar="allow|refuse",
+        help="Replace another owner? Default: allow; with --sync, refuse.",
+    ),
     "max_failures": option(
         _GUARDS, "--max-failures", metavar="N|P%", help="More failed rows than this. Default: no bound."
     ),

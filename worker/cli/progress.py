@@ -21,6 +21,7 @@ _LINE_INTERVAL: Final = 30.0
 _PHASES: Final = {
     "staging": "reading the input",
     "connecting": "connecting",
+    "reading": "reading the present owners",
     "sending": "sending",
     "exporting": "writing the results",
 }

@@ -52,7 +52,7 @@ STDIN: Final = "-"
         *("format", "encoding", "map"),
         *("ledger", "results", "name", "include_codes", "raw_cells"),
         *("endpoint", "proxy", "ca_file"),
-        *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details", "takeover"),
+        *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details", "sync", "takeover"),
         *("max_failures", "deadline"),
         *("log_format", "log_level", "quiet", "progress"),
     ),

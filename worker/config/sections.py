@@ -116,6 +116,8 @@ class Sending(_Section):
     """Seconds for which a service that is down is waited for before the run ends, resumable."""
     details: bool = True
     """Read a credential's details where the reply to assign carries none."""
+    sync: bool = False
+    """Read the present owners first, and send only what differs."""
     takeover: Literal["allow", "refuse"] | None = None
     """Whether another owner may be replaced; None is the command's own: a plain run allows, sync refuses."""
 

@@ -147,11 +147,11 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
     send them at once; in this process's memory they are still known as not executed.
     """
     with engine.begin() as connection:
-        run_id, owners_read_at = connection.execute(
+        run_id, mode = connection.execute(
             update(runs)
             .where(runs.c.run_no == run_no)
             .values(started_at=now, stopped_at=None, stop_cause=None, stop_message=None)
-            .returning(runs.c.id, runs.c.owners_read_at)
+            .returning(runs.c.id, runs.c.mode)
         ).one()
         taken = connection.execute(
             update(shards)
@@ -198,7 +198,7 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
             )
             for row in sorted(taken, key=lambda row: row.shard)
         ),
-        owners_read=owners_read_at is not None,
+        owners_read=mode.startswith(("sync", "undo")),
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.schema import CreateColumn, CreateTable
 
-from worker.ledger.tables import SCHEMA_VERSION, inputs, owners, results, runs, verifications
+from worker.ledger.tables import SCHEMA_VERSION, inputs, owners, results, verifications
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,6 @@ def upgrade(engine: Engine, version: int) -> None:
 
 def _to_2(connection: Connection) -> None:
     """Owners before a write, verifications, undo."""
-    _add_column(connection, runs.c.owners_read_at)
     _add_column(connection, inputs.c.unassign)
     _add_column(connection, results.c.previous_owner_state)
     for table in (owners, verifications):

@@ -80,12 +80,16 @@ class Run:
     rows: int
     created_at: float
     staged_at: float | None
-    owners_read_at: float | None
     started_at: float | None
     stopped_at: float | None
     sending_seconds: float
     stop_cause: str | None
     stop_message: str | None
+
+    @property
+    def is_sync(self) -> bool:
+        """Whether the present owners are read first, and only what differs is sent."""
+        return self.mode.startswith("sync")
 
     @property
     def takeover_refused(self) -> bool:

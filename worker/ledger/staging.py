@@ -269,6 +269,9 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
     ).one_or_none()
     if before is None or before.state != "open":
         return
+    if run.is_sync:  # it reads for itself what is so
+        connection.execute(update(runs).where(runs.c.run_no == before.run_no).values(state="superseded"))
+        return
     if workspace_of(connection, before.run_no) not in {None, run.workspace_id}:
         return
     old_inputs, old_results, other = inputs.alias(), results.alias(), inputs.alias()

@@ -66,7 +66,6 @@ runs = Table(
     Column("rows", Integer, nullable=False, default=0),
     Column("created_at", Float, nullable=False),
     Column("staged_at", Float),
-    Column("owners_read_at", Float, comment="when the present owners had all been read; null: not, or not asked for"),
     Column("started_at", Float, comment="when the latest execution began to send"),
     Column("stopped_at", Float, comment="when the latest execution ended"),
     Column("sending_seconds", Float, nullable=False, default=0.0, comment="over all executions"),

@@ -1,0 +1,1 @@
+"""Tests of what reads the present owners: sync, plan, verify, undo."""
