@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.ledger.queries import fetch_examples, fetch_workspaces, group_rows, stream_latencies
+from worker.ledger.chains import chain_of
+from worker.ledger.queries import count_replaced, fetch_examples, fetch_workspaces, group_rows, stream_latencies
+from worker.ledger.runs import RETRY, RUN
 from worker.models import Outcome, Stop, StopCause
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from worker.ledger.chains import Chain
     from worker.ledger.queries import Group
     from worker.ledger.runs import Run, RunState
 
@@ -68,11 +71,12 @@ class WorkspaceCounts:
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run, as its ledger has it now."""
+    """One run with its retries, as its ledger has them now: the last word on each row counts."""
 
     run_id: str
     name: str
     state: RunState
+    """`open` too while a retry is unfinished."""
     rows: int
     outcomes: Mapping[Outcome, int]
     """Rows by outcome, those with none left out."""
@@ -101,6 +105,8 @@ class RunReport:
     notes: tuple[str, ...] = field(default=())
     """What is special about this run, a sentence each."""
     rehearsal: bool = False
+    retries: tuple[str, ...] = ()
+    """Ids of the retries of this run, the earliest first."""
 
     def as_dict(self) -> dict[str, Any]:
         """The report for `--json`: names as above, every outcome present, enums as their words."""
@@ -152,7 +158,7 @@ class _Sums:
         self.failures: Counter[tuple[Outcome, str | None]] = Counter()
         self.examples: dict[tuple[Outcome, str | None], int] = {}
         self.by_shard: dict[int, Counter[Outcome]] = {}
-        self.attempts = self.sent = self.retried = 0
+        self.attempts = self.sent = self.retried = self.retryable = 0
         for group in groups:
             self._add(group)
 
@@ -169,6 +175,8 @@ class _Sums:
         self.attempts += group.attempts * group.rows
         self.sent += group.rows if group.attempts else 0
         self.retried += group.rows if group.attempts > 1 else 0
+        if group.outcome is Outcome.IN_DOUBT or (group.outcome is Outcome.FAILED and group.retryable):
+            self.retryable += group.rows
 
 
 def build_report(  # noqa: PLR0913 - what the ledger does not know
@@ -183,11 +191,11 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
     rehearsal: bool = False,
     command: Sequence[str] = (),
 ) -> RunReport:
-    """Add a run up, in two scans of its rows.
+    """Add a run and its retries up, in two scans of the rows.
 
     Args:
         engine: the ledger.
-        run: in whatever state.
+        run: any of them, in whatever state.
         ledger: where it is, for people.
         results: where its rows were exported to.
         stops: why this execution ended early; without any, an open run tells its last stop.
@@ -196,37 +204,45 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
         rehearsal: nothing went to Seam.
         command: argv that started the run, to be told as the way to go on.
     """
-    sums = _Sums(group_rows(engine, run.run_no))
-    finished = run.state != "open"
-    if not stops and not finished and run.stop_cause is not None:
-        stops = (Stop(StopCause(run.stop_cause), run.stop_message or ""),)
+    chain = chain_of(engine, run.run_no)
+    root, last = chain.root, chain.last
+    sums = _Sums(group_rows(engine, chain))
+    earlier_attempts, earlier_sent = count_replaced(engine, chain)
+    seconds = sum(each.sending_seconds for each in chain.runs)
+    sent = sums.sent + earlier_sent
+    finished = last.state != "open"
+    if not stops and not finished and last.stop_cause is not None:
+        stops = (Stop(StopCause(last.stop_cause), last.stop_message or ""),)
     return RunReport(
-        run_id=run.id,
-        name=run.name,
-        state=run.state,
+        run_id=root.id,
+        name=root.name,
+        state=root.state if finished else last.state,
         rows=sums.outcomes.total(),
         outcomes=sums.outcomes,
         warnings=dict(sums.warnings.most_common()),
-        failures=_failures(engine, run.run_no, sums),
-        latency=_latency(stream_latencies(engine, run.run_no)),
-        attempts=sums.attempts,
+        failures=_failures(engine, chain, sums),
+        latency=_latency(stream_latencies(engine, chain)),
+        attempts=sums.attempts + earlier_attempts,
         retried_rows=sums.retried,
-        sending_seconds=round(run.sending_seconds, 3),
-        rows_per_second=round(sums.sent / run.sending_seconds, 1) if sums.sent and run.sending_seconds else None,
-        workspaces=_workspaces(engine, run.run_no, sums) if len(sums.by_shard) > 1 else (),
+        sending_seconds=round(seconds, 3),
+        rows_per_second=round(sent / seconds, 1) if sent and seconds else None,
+        workspaces=_workspaces(engine, root.run_no, sums) if len(sums.by_shard) > 1 else (),
         stops=tuple(stops),
         ledger=ledger,
         results=results,
         exit_code=exit_code_of(sums.outcomes, (stop.cause for stop in stops), finished=finished, held=held),
-        next_steps=tuple(_next_steps(run, sums.outcomes, results, command, rehearsal=rehearsal)),
+        next_steps=tuple(
+            _next_steps(chain, sums, results, command if run.run_no == last.run_no else (), rehearsal=rehearsal)
+        ),
         notes=() if note is None else (note,),
         rehearsal=rehearsal,
+        retries=tuple(retry.id for retry in chain.retries),
     )
 
 
-def _failures(engine: Engine, run_no: int, sums: _Sums) -> tuple[Failure, ...]:
+def _failures(engine: Engine, chain: Chain, sums: _Sums) -> tuple[Failure, ...]:
     kinds = sums.failures.most_common(MOST_FAILURES)
-    told = fetch_examples(engine, run_no, [sums.examples[kind] for kind, _ in kinds])
+    told = fetch_examples(engine, chain, [sums.examples[kind] for kind, _ in kinds])
     return tuple(
         Failure(outcome, error_type, rows, row, message or detail, detail)
         for (outcome, error_type), rows in kinds
@@ -254,14 +270,22 @@ def _latency(histogram: Iterable[tuple[int, int]]) -> Latency | None:
 
 
 def _next_steps(
-    run: Run, outcomes: Mapping[Outcome, int], results: str | None, command: Sequence[str], *, rehearsal: bool
+    chain: Chain, sums: _Sums, results: str | None, command: Sequence[str], *, rehearsal: bool
 ) -> Iterable[str]:
-    if run.state == "open":
+    root, last = chain.root, chain.last
+    if last.state == "open":
+        if last.kind == RETRY and not command:
+            command = ("assign-worker", "retry", root.id)
         again = f": {shlex.join(command)}" if command else ""
         yield f"The same command goes on from here{again}"
-    if not_well := sum(outcomes.get(outcome, 0) for outcome in _NOT_WELL):
-        where = f"column detail in {results}" if results else f"`assign-worker results {run.id} -o FILE`, column detail"
+    if not_well := sum(sums.outcomes.get(outcome, 0) for outcome in _NOT_WELL):
+        where = (
+            f"column detail in {results}" if results else f"`assign-worker results {root.id} -o FILE`, column detail"
+        )
         rows = "1 row needs" if not_well == 1 else f"{not_well} rows need"
         yield f"{rows} a look: {where}, says what to do"
+    if sums.retryable and root.kind == RUN and last.state == "finished" and not rehearsal:
+        rows = "1 row" if sums.retryable == 1 else f"{sums.retryable} rows"
+        yield f"{rows} may succeed now: `assign-worker retry {root.id}` sends nothing else"
     if rehearsal:
         yield "This was a rehearsal: nothing went to Seam. Without --simulate the rows are sent"

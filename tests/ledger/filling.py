@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from worker.ledger import holder
+from worker.ledger.chains import chain_of
 from worker.ledger.claims import Batch, Claim, ShardWriter, claim_run
-from worker.ledger.runs import Run, RunSpec, create_run
+from worker.ledger.retries import Choice, create_retry
+from worker.ledger.runs import Run, RunSpec, create_run, note_stop
 from worker.ledger.staging import finish_staging, stage
 from worker.models import InputRow, Job, Outcome, RejectedRow, Result, UserKey
 
@@ -51,9 +53,9 @@ def row(  # noqa: PLR0913 - one row's columns
     )
 
 
-def spec(name: str = "jobs.csv", **changed: str | None) -> RunSpec:
+def spec(name: str = "jobs.csv", **changed: Any) -> RunSpec:
     """What a run is made from."""
-    fields: dict[str, str | None] = {
+    fields: dict[str, Any] = {
         "parse_options": "{}",
         "mode": "plain:allow",
         "endpoint": "http://127.0.0.1:1",
@@ -62,11 +64,11 @@ def spec(name: str = "jobs.csv", **changed: str | None) -> RunSpec:
         "kind": "run",
         **changed,
     }
-    return RunSpec(name, name, "csv", ("acs_credential_id", "acs_user_id"), **fields)  # type: ignore[arg-type] # by name
+    return RunSpec(name, name, "csv", ("acs_credential_id", "acs_user_id"), **fields)
 
 
 def staged(
-    engine: Engine, rows: Iterable[InputRow], *, now: float = NOW, sha256: str = "a" * 64, **changed: str
+    engine: Engine, rows: Iterable[InputRow], *, now: float = NOW, sha256: str = "a" * 64, **changed: Any
 ) -> Run:
     """A run with these rows, open for sending."""
     run = create_run(engine, spec(**changed), now=now)
@@ -92,3 +94,16 @@ def settle(engine: Engine, run: Run, *results: Result, through: int, now: float 
     claim, writer = claimed(engine, run, now=now)
     writer.write(Batch(results=results, marks={claim.shards[0].shard: through}))
     writer.close()
+
+
+def finished(engine: Engine, run: Run, *results: Result, now: float = NOW) -> Run:
+    """The run executed to its end, with these results."""
+    settle(engine, run, *results, through=max(each.row for each in results), now=now)
+    return note_stop(engine, run.run_no, finished=True, cause=None, message=None, seconds=1.0, now=now)
+
+
+def retried(engine: Engine, run: Run, choice: Choice | None = None, *, now: float = NOW) -> Run:
+    """A retry of a run's chain, open for sending."""
+    chain = chain_of(engine, run.run_no)
+    made = spec(run.name, kind="retry", parent_no=chain.root.run_no)
+    return create_retry(engine, chain, choice or Choice(), made, now=now)

@@ -58,7 +58,7 @@ def test_input_columns() -> None:
 
 def test_result_columns() -> None:
     """Every column of the results; all but the first two come after the input's own."""
-    heading = CsvFormat((), "run", include_codes=False, raw_cells=False).heading.strip().split(",")
+    heading = CsvFormat((), include_codes=False, raw_cells=False).heading.strip().split(",")
     assert heading[:2] == ["row", "line"]
     assert sorted(first_column(table(section("The results file")))) == sorted(heading[2:])
 

@@ -208,8 +208,8 @@ def test_any_cells_round_trip(raw_cells: bool, cells: list[str], texts: list[str
     """Raw cells come back as they were; safe ones too, but for a quote in front, and none starts dangerously."""
     told: dict[str, Any] = dict(zip(_TEXTS, texts, strict=True))
     header = tuple(f"c{index}" for index in range(len(cells)))
-    record = ExportRow(2, json.dumps(cells), Result(1, Outcome.FAILED)._replace(**told))
-    text = exported(CsvFormat(header, "run", include_codes=True, raw_cells=raw_cells), record)
+    record = ExportRow(2, json.dumps(cells), Result(1, Outcome.FAILED)._replace(**told), "run")
+    text = exported(CsvFormat(header, include_codes=True, raw_cells=raw_cells), record)
     names, values = csv.reader(io.StringIO(text, newline=""), strict=True)
     read = dict(zip(names, values, strict=True))
     expected = dict(zip(header, cells, strict=True)) | {name: told[name] or "" for name in _TEXTS}
@@ -230,8 +230,8 @@ def test_any_cells_round_trip(raw_cells: bool, cells: list[str], texts: list[str
 def test_any_cells_are_one_json_line(cells: list[str], texts: list[str | None]) -> None:
     """Whatever stands in a row, its line is one JSON object that holds it unchanged."""
     told: dict[str, Any] = dict(zip(_TEXTS, texts, strict=True))
-    record = ExportRow(2, json.dumps(cells), Result(1, Outcome.FAILED)._replace(**told))
-    text = exported(JsonlFormat(("a", "b%s"), "run", include_codes=True), record)
+    record = ExportRow(2, json.dumps(cells), Result(1, Outcome.FAILED)._replace(**told), "run")
+    text = exported(JsonlFormat(("a", "b%s"), include_codes=True), record)
     encoded = text.encode("utf-8", "backslashreplace").decode()
     assert encoded.endswith("\n")
     assert encoded.count("\n") == 1

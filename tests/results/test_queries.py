@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ledger.filling import claimed, result, row, settle, staged, uuid
+from worker.ledger.chains import chain_of
 from worker.ledger.claims import Batch, doubt_open_rows
 from worker.ledger.queries import (
     Group,
@@ -121,7 +122,7 @@ def test_sums_agree_with_the_rows(ledger: Ledger) -> None:
     assert count_outcomes(ledger.engine, run.run_no) == Counter(entry.outcome for entry in entries)
     decided = count_decided(ledger.engine, run.run_no)
     assert decided == {Outcome.ASSIGNED: 21, Outcome.FAILED: 6, Outcome.INVALID: 4}
-    groups = list(group_rows(ledger.engine, run.run_no))
+    groups = list(group_rows(ledger.engine, chain_of(ledger.engine, run.run_no)))
     by_kind: Counter[tuple[str, str | None, str | None, int]] = Counter()
     for group in groups:
         by_kind[group.outcome, group.error_type, group.warning_codes, group.attempts] += group.rows
@@ -136,7 +137,7 @@ def test_sums_agree_with_the_rows(ledger: Ledger) -> None:
 def test_latencies_ascend(ledger: Ledger) -> None:
     """A histogram in order, over the rows that were sent."""
     run = filled(ledger)
-    histogram = list(stream_latencies(ledger.engine, run.run_no))
+    histogram = list(stream_latencies(ledger.engine, chain_of(ledger.engine, run.run_no)))
     assert sum(count for _, count in histogram) == 27
     assert all(one[0] < other[0] for one, other in pairwise(histogram))
 
@@ -144,7 +145,7 @@ def test_latencies_ascend(ledger: Ledger) -> None:
 def test_examples_and_decided_rows(ledger: Ledger) -> None:
     """A row's message and detail by its number; decided rows in order, as many as are asked for."""
     run = filled(ledger)
-    examples = fetch_examples(ledger.engine, run.run_no, [9, 10])
+    examples = fetch_examples(ledger.engine, chain_of(ledger.engine, run.run_no), [9, 10])
     assert examples[9] == (None, "no UUID")
     assert examples[10][0] == "10"
     decided = list(stream_decided(ledger.engine, run.run_no, limit=9))

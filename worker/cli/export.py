@@ -63,10 +63,10 @@ def _kind_of(target: str, run: Run) -> _Kind:
 def _to_stdout(engine: Engine, run: Run, kind: _Kind, output: Output) -> None:
     if kind == "csv":
         records: CsvFormat | JsonlFormat = CsvFormat(
-            run.header, run.id, include_codes=output.include_codes, raw_cells=output.raw_cells
+            run.header, include_codes=output.include_codes, raw_cells=output.raw_cells
         )
     else:
-        records = JsonlFormat(run.header, run.id, include_codes=output.include_codes)
+        records = JsonlFormat(run.header, include_codes=output.include_codes)
     # UTF-8 and the formats' own line ends, whatever the terminal's settings: it is a file that passes here.
     with (
         writing(),

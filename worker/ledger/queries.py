@@ -1,5 +1,7 @@
 """What comes out of the ledger: every row of a run in input order, and the sums for its report.
 
+A run that was retried is told with its retries: the last word on each row counts (see `chains`).
+
 Nothing here writes. A row without a result is `pending` or `in_doubt` (DESIGN 11.6): what is noted of it counts;
 where nothing is, a row within its shard's mark may have been sent.
 """
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Integer, Text, and_, bindparam, case, func, literal_column, select
 
+from worker.ledger.chains import chain_of, is_doubtful, last_words, members
 from worker.ledger.statements import Statement
 from worker.ledger.tables import RESULT_COLUMNS, inputs, results, shards, unsettled
 from worker.models import Outcome, Result
@@ -18,14 +21,17 @@ from worker.models import Outcome, Result
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from sqlalchemy import Engine, Select
+    from sqlalchemy import Engine, FromClause, Select
     from sqlalchemy.sql.elements import ColumnElement
+
+    from worker.ledger.chains import Chain
 
 __all__ = [
     "ExportRow",
     "Group",
     "count_decided",
     "count_outcomes",
+    "count_replaced",
     "fetch_examples",
     "fetch_workspaces",
     "group_rows",
@@ -49,6 +55,8 @@ class ExportRow(NamedTuple):
     result: Result
     """As recorded, or made up for a row that has none yet; its outcome is a plain word, its flags are 0 and 1
     on SQLite."""
+    run_id: str
+    """Of the run that has the last word."""
 
 
 class Group(NamedTuple):
@@ -62,6 +70,7 @@ class Group(NamedTuple):
     """`;`-joined."""
     attempts: int
     """Of each of the rows."""
+    retryable: bool
     rows: int
     first_row: int
 
@@ -71,43 +80,59 @@ def _constant(text: str) -> ColumnElement[str]:
     return literal_column("'" + text.replace("'", "''") + "'", Text)
 
 
-_ROWS: Final = inputs.outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
-_IS_OPEN: Final = results.c.row.is_(None)
-# Subqueries, since they are looked up for open rows alone: a join would cost every row its two searches.
-_NOTED: Final = (
-    select(unsettled.c.maybe_applied)
-    .where(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row)
-    .correlate(inputs)
-    .scalar_subquery()
-)
-_WITHIN_MARK: Final = (
-    select(inputs.c.row <= shards.c.dispatched_through)
-    .where(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard)
-    .correlate(inputs)
-    .scalar_subquery()
-)
-_ATTEMPTED: Final = (
-    select(unsettled.c.attempts)
-    .where(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row)
-    .correlate(inputs)
-    .scalar_subquery()
-)
-_MAYBE_APPLIED: Final = func.coalesce(_NOTED, _WITHIN_MARK)
-_DERIVED: Final[dict[str, ColumnElement[Any]]] = {
-    "row": inputs.c.row,
-    "outcome": case(
-        (~_IS_OPEN, results.c.outcome),
-        (_MAYBE_APPLIED, _constant(Outcome.IN_DOUBT)),
-        else_=_constant(Outcome.PENDING),
-    ),
-    "detail": case(
-        (~_IS_OPEN, results.c.detail),
-        (_MAYBE_APPLIED, _constant(IN_DOUBT_DETAIL)),
-        else_=_constant(PENDING_DETAIL),
-    ),
-    "attempts": case((~_IS_OPEN, results.c.attempts), else_=func.coalesce(_ATTEMPTED, literal_column("0", Integer))),
-}
-"""The columns of a row that has no result yet; its others are null."""
+class _View:
+    """Whose rows are told, and which run has the word on each: a run's own, or its chain's.
+
+    The plain table where there is but one run: a million rows are read through this.
+    """
+
+    def __init__(self, chain: Chain | None = None) -> None:
+        if chain is None or not chain.retries:
+            self.rows: FromClause = inputs
+            self._which: tuple[ColumnElement[bool], ...] = (inputs.c.run_no == bindparam("run"),)
+        else:
+            self.rows = last_words(bindparam("run")).subquery("words")
+            self._which = ()
+        row = self.rows.c
+        self._joined = self.rows.outerjoin(results, and_(results.c.run_no == row.run_no, results.c.row == row.row))
+        # Subqueries, since they are looked up for open rows alone: a join would cost every row its two searches.
+        noted, attempted = (
+            select(column)
+            .where(unsettled.c.run_no == row.run_no, unsettled.c.row == row.row)
+            .correlate(self.rows)
+            .scalar_subquery()
+            for column in (unsettled.c.maybe_applied, unsettled.c.attempts)
+        )
+        within_mark = (
+            select(row.row <= shards.c.dispatched_through)
+            .where(shards.c.run_no == row.run_no, shards.c.shard == row.shard)
+            .correlate(self.rows)
+            .scalar_subquery()
+        )
+        is_open = results.c.row.is_(None)
+        maybe_applied = func.coalesce(noted, within_mark)
+        self.told: dict[str, ColumnElement[Any]] = {
+            **{name: results.c[name] for name in RESULT_COLUMNS},
+            "row": row.row,
+            "outcome": case(
+                (~is_open, results.c.outcome),
+                (maybe_applied, _constant(Outcome.IN_DOUBT)),
+                else_=_constant(Outcome.PENDING),
+            ),
+            "detail": case(
+                (~is_open, results.c.detail),
+                (maybe_applied, _constant(IN_DOUBT_DETAIL)),
+                else_=_constant(PENDING_DETAIL),
+            ),
+            "attempts": case(
+                (~is_open, results.c.attempts), else_=func.coalesce(attempted, literal_column("0", Integer))
+            ),
+        }
+        """The columns of a result; made up for a row that has none yet."""
+
+    def select(self, *columns: ColumnElement[Any]) -> Select[Any]:
+        """These columns of each row."""
+        return select(*columns).select_from(self._joined).where(*self._which)
 
 
 def _stream(engine: Engine, query: Select[Any], run_no: int) -> Iterator[tuple[Any, ...]]:
@@ -128,20 +153,18 @@ _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
 def stream_export(engine: Engine, run_no: int) -> Generator[ExportRow]:
-    """One `ExportRow` per input row, in input order, in one consistent view; memory stays flat.
+    """One `ExportRow` per input row of the run's chain, in input order, in one consistent view; memory stays flat.
 
     Close it (or read it to its end) to give the connection back.
     """
-    columns = [_DERIVED.get(name, results.c[name]) for name in RESULT_COLUMNS]
-    query = (
-        select(inputs.c.line, inputs.c.cells, *columns)
-        .select_from(_ROWS)
-        .where(inputs.c.run_no == bindparam("run"))
-        .order_by(inputs.c.row)
-    )
+    chain = chain_of(engine, run_no)
+    ids = {run.run_no: run.id for run in chain.runs}
+    view = _View(chain)
+    row = view.rows.c
+    query = view.select(row.line, row.cells, row.run_no, *view.told.values()).order_by(row.row)
     make = Result._make
-    for record in _stream(engine, query, run_no):
-        yield ExportRow(record[0], record[1], make(record[2:]))
+    for record in _stream(engine, query, chain.root.run_no):
+        yield ExportRow(record[0], record[1], make(record[3:]), ids[record[2]])
 
 
 def stream_decided(engine: Engine, run_no: int, *, limit: int | None = None) -> Generator[tuple[int, int, str, str]]:
@@ -157,23 +180,20 @@ def stream_decided(engine: Engine, run_no: int, *, limit: int | None = None) -> 
     yield from _stream(engine, query, run_no)
 
 
-def group_rows(engine: Engine, run_no: int) -> Iterator[Group]:
-    """The rows of a run by what a report tells of them, in one scan."""
+def group_rows(engine: Engine, chain: Chain) -> Iterator[Group]:
+    """The rows of a chain by what a report tells of them, in one scan."""
+    view = _View(chain)
     keys = (
-        inputs.c.shard,
-        _DERIVED["outcome"],
+        view.rows.c.shard,
+        view.told["outcome"],
         results.c.error_type,
         results.c.warning_codes,
-        _DERIVED["attempts"],
+        view.told["attempts"],
+        results.c.retryable,
     )
-    query = (
-        select(*keys, func.count(), func.min(inputs.c.row))
-        .select_from(_ROWS)
-        .where(inputs.c.run_no == bindparam("run"))
-        .group_by(*keys)
-    )
-    for shard, outcome, *rest in _stream(engine, query, run_no):
-        yield Group(shard, _OUTCOMES[outcome], *rest)
+    query = view.select(*keys, func.count(), func.min(view.rows.c.row)).group_by(*keys)
+    for shard, outcome, error_type, codes, attempts, retryable, *rest in _stream(engine, query, chain.root.run_no):
+        yield Group(shard, _OUTCOMES[outcome], error_type, codes, attempts, bool(retryable), *rest)
 
 
 def count_decided(engine: Engine, run_no: int) -> Counter[Outcome]:
@@ -185,36 +205,63 @@ def count_decided(engine: Engine, run_no: int) -> Counter[Outcome]:
 
 
 def count_outcomes(engine: Engine, run_no: int) -> Counter[Outcome]:
-    """How many rows have each outcome, `pending` and `in_doubt` ones included."""
-    query = (
-        select(_DERIVED["outcome"], func.count())
-        .select_from(_ROWS)
-        .where(inputs.c.run_no == bindparam("run"))
-        .group_by(_DERIVED["outcome"])
+    """How many rows of this one run have each outcome, `pending` and `in_doubt` ones included."""
+    view = _View()
+    outcome = view.told["outcome"]
+    query = view.select(outcome, func.count()).group_by(outcome)
+    return Counter({_OUTCOMES[word]: count for word, count in _stream(engine, query, run_no)})
+
+
+def count_replaced(engine: Engine, chain: Chain) -> tuple[int, int]:
+    """(assign calls, rows sent) of the results that a retry has replaced by its own, as far as it did not add them up.
+
+    A retry goes on counting where it has to read the owner back first.
+    """
+    if not chain.retries:
+        return 0, 0
+    later = inputs.alias("later")
+    numbers = [run.run_no for run in chain.runs]
+    replaced = (
+        select(results.c.run_no, results.c.row, results.c.attempts)
+        .join(later, and_(later.c.row == results.c.row, later.c.run_no > results.c.run_no))
+        .where(
+            later.c.run_no.in_(numbers[1:]),
+            results.c.run_no.in_(numbers),
+            results.c.attempts > 0,
+            ~is_doubtful(),
+        )
+        .distinct()
+        .subquery()
     )
-    return Counter({_OUTCOMES[outcome]: count for outcome, count in _stream(engine, query, run_no)})
+    query = select(func.coalesce(func.sum(replaced.c.attempts), 0), func.count()).select_from(replaced)
+    with engine.connect() as connection:
+        attempts, rows = connection.execute(query).one()
+    return int(attempts), int(rows)
 
 
-def stream_latencies(engine: Engine, run_no: int) -> Iterator[tuple[int, int]]:
-    """(milliseconds, rows) in ascending order, over the rows that were sent."""
+def stream_latencies(engine: Engine, chain: Chain) -> Iterator[tuple[int, int]]:
+    """(milliseconds, rows) in ascending order, over the rows that were sent, by every run of the chain."""
+    run_no: ColumnElement[int] = bindparam("run")
     query = (
         select(results.c.duration_ms, func.count())
-        .where(results.c.run_no == bindparam("run"), results.c.duration_ms.is_not(None))
+        .where(
+            results.c.run_no.in_(members(run_no)) if chain.retries else results.c.run_no == run_no,
+            results.c.duration_ms.is_not(None),
+        )
         .group_by(results.c.duration_ms)
         .order_by(results.c.duration_ms)
     )
-    yield from _stream(engine, query, run_no)
+    yield from _stream(engine, query, chain.root.run_no)
 
 
-def fetch_examples(engine: Engine, run_no: int, rows: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
+def fetch_examples(engine: Engine, chain: Chain, rows: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
     """(error_message, detail) of some rows."""
-    query = (
-        select(inputs.c.row, results.c.error_message, _DERIVED["detail"])
-        .select_from(_ROWS)
-        .where(inputs.c.run_no == run_no, inputs.c.row.in_(rows))
-    )
+    view = _View(chain)
+    row = view.rows.c.row
+    query = view.select(row, results.c.error_message, view.told["detail"]).where(row.in_(rows))
     with engine.connect() as connection:
-        return {row: (message, detail) for row, message, detail in connection.execute(query)}
+        found = connection.execute(query, {"run": chain.root.run_no})
+        return {number: (message, detail) for number, message, detail in found}
 
 
 def fetch_workspaces(engine: Engine, run_no: int) -> dict[int, str | None]:

@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import delete, insert, select, update
 
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row
 
 __all__ = [
+    "RETRY",
+    "RUN",
     "Run",
     "RunSpec",
     "RunState",
+    "as_run",
     "create_run",
     "delete_run",
     "discard_staging",
     "find_alike",
     "get_run",
+    "insert_run",
     "learn_workspace",
     "list_runs",
     "note_stop",
@@ -35,7 +39,10 @@ __all__ = [
 ]
 
 RunState = Literal["staging", "open", "finished", "superseded"]
-
+RUN: Final = "run"
+"""The kind of a run over a file."""
+RETRY: Final = "retry"
+"""The kind of a run that sends again what did not succeed in its parent, the root of its chain."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -54,7 +61,7 @@ class RunSpec:
     endpoint: str
     workspace_id: str | None
     settings: str
-    kind: str = "run"
+    kind: str = RUN
     parent_no: int | None = None
 
 
@@ -97,7 +104,8 @@ class Run:
         return self.mode.endswith("refuse")
 
 
-def _run(row: Row[Any]) -> Run:
+def as_run(row: Row[Any]) -> Run:
+    """A record of the table as the ledger's users know it."""
     fields = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     header = fields.pop("header")
     return Run(header=None if header is None else tuple(json.loads(header)), **fields)
@@ -111,27 +119,32 @@ def new_run_id(now: float) -> str:
 def create_run(engine: Engine, spec: RunSpec, *, now: float) -> Run:
     """Enter a run in state `staging`; its rows come next."""
     with engine.begin() as connection:
-        row = connection.execute(
-            insert(runs)
-            .values(
-                id=new_run_id(now),
-                kind=spec.kind,
-                parent_no=spec.parent_no,
-                state="staging",
-                name=spec.name,
-                input_name=spec.input_name,
-                input_format=spec.input_format,
-                header=None if spec.header is None else json.dumps(spec.header),
-                parse_options=spec.parse_options,
-                mode=spec.mode,
-                endpoint=spec.endpoint,
-                workspace_id=spec.workspace_id,
-                settings=spec.settings,
-                created_at=now,
-            )
-            .returning(runs)
-        ).one()
-    return _run(row)
+        return insert_run(connection, spec, now=now)
+
+
+def insert_run(connection: Connection, spec: RunSpec, *, now: float) -> Run:
+    """`create_run`, within a transaction that does more."""
+    row = connection.execute(
+        insert(runs)
+        .values(
+            id=new_run_id(now),
+            kind=spec.kind,
+            parent_no=spec.parent_no,
+            state="staging",
+            name=spec.name,
+            input_name=spec.input_name,
+            input_format=spec.input_format,
+            header=None if spec.header is None else json.dumps(spec.header),
+            parse_options=spec.parse_options,
+            mode=spec.mode,
+            endpoint=spec.endpoint,
+            workspace_id=spec.workspace_id,
+            settings=spec.settings,
+            created_at=now,
+        )
+        .returning(runs)
+    ).one()
+    return as_run(row)
 
 
 def find_alike(engine: Engine, spec: RunSpec, sha256: str, *, states: Sequence[RunState]) -> Run | None:
@@ -154,7 +167,7 @@ def find_alike(engine: Engine, spec: RunSpec, sha256: str, *, states: Sequence[R
     )
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
-    return None if row is None else _run(row)
+    return None if row is None else as_run(row)
 
 
 def get_run(engine: Engine, reference: str | int | None = None) -> Run:
@@ -174,7 +187,7 @@ def get_run(engine: Engine, reference: str | int | None = None) -> Run:
         if reference is None:
             raise RunNotFoundError("the ledger holds no run yet")
         raise RunNotFoundError(f"the ledger holds no run {reference!r}; `assign-worker runs` lists them")
-    return _run(row)
+    return as_run(row)
 
 
 def list_runs(engine: Engine, *, limit: int = 50) -> list[Run]:
@@ -183,7 +196,7 @@ def list_runs(engine: Engine, *, limit: int = 50) -> list[Run]:
         rows = connection.execute(
             select(runs).where(runs.c.state != "staging").order_by(runs.c.run_no.desc()).limit(limit)
         )
-        return [_run(row) for row in rows]
+        return [as_run(row) for row in rows]
 
 
 def learn_workspace(engine: Engine, run_no: int, workspace_id: str) -> Run:

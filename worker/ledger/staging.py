@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["finish_staging", "reject_other_workspaces", "stage"]
+__all__ = ["disputed", "finish_staging", "mark_doubtful", "reject_other_workspaces", "stage"]
 
 _GROUP: Final = 2_000
 _GROUPS_PER_TRANSACTION: Final = 25
@@ -117,7 +117,7 @@ def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspa
     run = replace(run, workspace_id=workspace_id or run.workspace_id)
     with engine.begin() as connection:
         _carry_over(connection, run, now=now)
-        _doubt(connection, run)
+        mark_doubtful(connection, run)
         total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
         connection.execute(
             update(runs)
@@ -195,13 +195,17 @@ def _write_inputs(  # noqa: C901, PLR0913 - one loop, its counters and its way o
         connection.close()
 
 
-def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None:
-    """Results for duplicates and conflicts: a sort on disk finds them, wherever in the file they stand."""
+def disputed() -> ColumnElement[bool]:
+    """Of `inputs` grouped by credential: its rows want it for different people, or in different workspaces."""
     person = func.coalesce(inputs.c.acs_user_id, literal("identity ") + inputs.c.user_identity_id)
-    disputed = or_(
+    return or_(
         func.min(person) != func.max(person),
         func.coalesce(func.min(inputs.c.workspace_id) != func.max(inputs.c.workspace_id), False),
     )
+
+
+def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None:
+    """Results for duplicates and conflicts: a sort on disk finds them, wherever in the file they stand."""
     _repeated.drop(connection, checkfirst=True)
     _repeated.create(connection)
     connection.execute(
@@ -211,7 +215,7 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
                 inputs.c.acs_credential_id,
                 func.min(inputs.c.row),
                 func.count(),
-                case((disputed, 1), else_=0),
+                case((disputed(), 1), else_=0),
             )
             .where(inputs.c.run_no == run_no, inputs.c.shard.is_not(None))
             .group_by(inputs.c.acs_credential_id)
@@ -332,7 +336,7 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
     connection.execute(update(runs).where(runs.c.run_no == before.run_no).values(state="superseded"))
 
 
-def _doubt(connection: Connection, run: Run) -> None:
+def mark_doubtful(connection: Connection, run: Run) -> None:
     """Mark rows whose credential an earlier run left in doubt: they are read back before anything is sent."""
     left_open = (
         select(inputs.c.acs_credential_id)
@@ -360,6 +364,7 @@ def _doubt(connection: Connection, run: Run) -> None:
             select(here.c.run_no, here.c.row, literal(True), literal(0)).where(  # noqa: FBT003 - SQL's
                 here.c.run_no == run.run_no,
                 here.c.acs_credential_id.in_(union(left_open, in_doubt)),
+                ~exists().where(unsettled.c.run_no == here.c.run_no, unsettled.c.row == here.c.row),
             ),
         )
     )

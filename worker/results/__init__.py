@@ -41,11 +41,11 @@ def export_results(  # noqa: PLR0913 - keywords: what to write, and how
     raw_cells: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> ExportSummary:
-    """Write the run's rows to `path`, whole or not at all; a file or link that was there is replaced.
+    """Write the rows of a run's chain to `path`, whole or not at all; a file or link that was there is replaced.
 
     Args:
         engine: the ledger.
-        run: finished or not; rows without a result are `pending` or `in_doubt`.
+        run: any of its chain, finished or not; rows without a result are `pending` or `in_doubt`.
         path: mode 0600, whatever was there before.
         format: of the results; it need not be the input's.
         include_codes: write PINs and card numbers in the clear, where the ledger has them.
@@ -57,9 +57,9 @@ def export_results(  # noqa: PLR0913 - keywords: what to write, and how
         ResultsWriteError: writing failed, for example on a full disk; what was at `path` is untouched.
     """
     records = (
-        CsvFormat(run.header, run.id, include_codes=include_codes, raw_cells=raw_cells)
+        CsvFormat(run.header, include_codes=include_codes, raw_cells=raw_cells)
         if format == "csv"
-        else JsonlFormat(run.header, run.id, include_codes=include_codes)
+        else JsonlFormat(run.header, include_codes=include_codes)
     )
     with replacing(path) as file, closing(stream_export(engine, run.run_no)) as rows:
         file.write(records.heading)

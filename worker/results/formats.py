@@ -78,9 +78,8 @@ def _distinct(names: Iterable[str], taken: Iterable[str]) -> list[str]:
 class CsvFormat:
     """CSV after RFC 4180; a JSONL input's objects stand in one column, `input`."""
 
-    def __init__(self, header: Sequence[str] | None, run_id: str, *, include_codes: bool, raw_cells: bool) -> None:
+    def __init__(self, header: Sequence[str] | None, *, include_codes: bool, raw_cells: bool) -> None:
         self._is_csv = header is not None
-        self._run_id = run_id
         self._include_codes = include_codes
         self._raw_cells = raw_cells
         columns = ["input"] if header is None else _distinct(header, (*_FIRST, *_LAST))
@@ -108,11 +107,12 @@ class CsvFormat:
         return written
 
     def _record(self, entry: ExportRow) -> list[str]:
-        line, read, result = entry
+        line, read, result, run_id = entry
         given: list[str] = json.loads(read) if self._is_csv else [read]
         if len(given) != self._width:
             given = _fit(given, self._width)
         values = self._told(result if self._include_codes else mask_result(result))
+        values[_DUE] = run_id  # the last column takes the place of the one that is not exported
         if not self._raw_cells:
             given = [cell if cell[:1] in PLAIN_FIRST else defuse(cell) for cell in given]
             for position in _TEXTS:
@@ -129,7 +129,6 @@ class CsvFormat:
         for position in _TIMES:
             if (seconds := values[position]) != "":
                 values[position] = _moment(seconds)
-        values[_DUE] = self._run_id  # the last column takes the place of the one that is not exported
         return values
 
 
@@ -147,9 +146,8 @@ class JsonlFormat:
 
     heading = ""
 
-    def __init__(self, header: Sequence[str] | None, run_id: str, *, include_codes: bool) -> None:
+    def __init__(self, header: Sequence[str] | None, *, include_codes: bool) -> None:
         self._include_codes = include_codes
-        self._run_id = _quoted(run_id)
         self._names = None if header is None else _distinct(header, ())
         self._input = _template(self._names or ())
         self._record = _template((*_FIRST, "input", *_LAST)) + "\n"
@@ -164,7 +162,7 @@ class JsonlFormat:
         return written
 
     def _line(self, entry: ExportRow) -> str:
-        line, read, result = entry
+        line, read, result, run_id = entry
         if not self._include_codes:
             result = mask_result(result)
         values: list[Any] = list(result)
@@ -183,7 +181,7 @@ class JsonlFormat:
                 values[position] = "null"
         for position in _JSON_LISTS:
             values[position] = values[position] or "[]"
-        values[_DUE] = self._run_id
+        values[_DUE] = _quoted(run_id)
         return self._record % (values[0], line, self._given(read), *values[1:])
 
     def _given(self, read: str) -> str:
