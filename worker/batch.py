@@ -8,30 +8,27 @@ open ledger ─> find the run ─┬─ none ──> stage the input ─┐
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.control import Control, Progress
-from worker.errors import InterruptedEarlyError, TerminatedEarlyError
 from worker.executor import Executor, Surroundings, reopen
+from worker.intake import Intake
 from worker.ledger import Ledger
-from worker.ledger.runs import Run, RunSpec, create_run, discard_staging, find_alike
-from worker.ledger.staging import finish_staging, stage
-from worker.models import StopCause
+from worker.ledger.runs import Run, discard_staging, find_alike
+from worker.ledger.staging import finish_staging
 from worker.paths import Paths
-from worker.readers import ReadOptions, hash_file, open_input
+from worker.readers import ReadOptions, hash_file
 from worker.results import check_destination
-from worker.watching import tell_staging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from worker.config import Sending, Settings
+    from worker.config import Settings
     from worker.ledger.runs import RunState
-    from worker.models import InputRow, Step
+    from worker.models import Step
     from worker.ports import AttemptObserver
     from worker.report import RunReport
 
@@ -102,11 +99,10 @@ class _Batch:
     def __init__(self, ledger: Ledger, options: ReadOptions, around: Surroundings) -> None:
         self._ledger = ledger
         self._engine = ledger.engine
-        self._options = options
         self._around = around
         self._settings = around.settings
         self._input = around.paths.input
-        self._staged_rows = 0
+        self._intake = Intake(ledger, options, around)
 
     async def go(self, *, again: bool, recover: bool) -> RunReport:
         """Find or stage the run, send it, export it, report."""
@@ -116,7 +112,7 @@ class _Batch:
         if self._input is not None and not again:
             run = await self._find_alike(await asyncio.to_thread(hash_file, self._input))
         if run is None:
-            staged, sha256 = await self._stage()
+            staged, sha256 = await self._intake.stage()
             if not again:  # stdin is known only now; a file may have changed since it was hashed
                 run = await self._find_alike(sha256)
             if run is None:
@@ -130,73 +126,7 @@ class _Batch:
     async def _find_alike(self, sha256: str) -> Run | None:
         # What a sync found last night says nothing of tonight: a finished one is no reason not to look again.
         states: tuple[RunState, ...] = ("open",) if self._settings.sending.sync else ("open", "finished")
-        return await asyncio.to_thread(find_alike, self._engine, self._spec(), sha256, states=states)
-
-    def _spec(self, header: tuple[str, ...] | None = None) -> RunSpec:
-        settings = self._settings
-        name = self._input.name if self._input is not None else "stdin"
-        input_format = self._options.format_of(self._input)
-        parse = {
-            "format": input_format,
-            "encoding": settings.input.encoding,
-            "mapping": dict(sorted(settings.input.mapping.items())),
-        }
-        return RunSpec(
-            name=settings.output.name or name,
-            input_name=name,
-            input_format=input_format,
-            header=header,
-            parse_options=json.dumps(parse, sort_keys=True),
-            mode=mode_of(settings.sending),
-            endpoint=settings.target.endpoint,
-            workspace_id=settings.target.credentials.default_workspace_id,
-            settings=json.dumps(settings.public(), sort_keys=True),
-        )
-
-    async def _stage(self) -> tuple[Run, str]:
-        """The input into the ledger, in a thread; the run in state `staging`, and the input's SHA-256."""
-        control = self._around.control
-
-        def read_all() -> tuple[Run, str] | None:
-            with open_input(self._input, self._options) as rows:
-                run = create_run(self._engine, self._spec(rows.header), now=time.time())
-                try:
-                    if not stage(
-                        self._engine,
-                        run,
-                        self._counted(rows),
-                        now=time.time(),
-                        keep_going=lambda: control.cause is None,
-                    ):
-                        return None
-                except BaseException:
-                    discard_staging(self._engine)
-                    raise
-                return run, rows.sha256
-
-        watching = asyncio.create_task(tell_staging(self._around.watch, lambda: self._staged_rows))
-        try:
-            staged = await asyncio.to_thread(read_all)
-        finally:
-            watching.cancel()
-        if staged is None:
-            await asyncio.to_thread(discard_staging, self._engine)
-            cause = control.cause
-            early = TerminatedEarlyError if cause and cause.cause is StopCause.SIGTERM else InterruptedEarlyError
-            raise early("stopped while the input was being read; nothing was sent")
-        return staged
-
-    def _counted(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
-        for row in rows:
-            self._staged_rows += 1
-            yield row
+        return await asyncio.to_thread(find_alike, self._engine, self._intake.spec(), sha256, states=states)
 
     def _open(self, run: Run, sha256: str, workspace_id: str | None) -> Run:
         return finish_staging(self._engine, run, sha256=sha256, now=time.time(), workspace_id=workspace_id)
-
-
-def mode_of(sending: Sending) -> str:
-    """`plain` or `sync`, with the rule for credentials that somebody else has."""
-    if sending.sync:
-        return f"sync:{sending.takeover or 'refuse'}"
-    return f"plain:{sending.takeover or 'allow'}"

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from worker.client import SeamClient
 from worker.config import KeyKind, MissingKey, resolve_deadline
@@ -21,7 +22,7 @@ from worker.errors import ConfigError
 from worker.ledger import holder
 from worker.ledger.claimed import ClaimedRun
 from worker.ledger.claims import claim_run, doubt_open_rows, has_open_rows
-from worker.ledger.plans import decide_by_owners, unread_shards, wanted_by_sync
+from worker.ledger.intentions import decide_by_owners, unread_shards, wanted_by_sync
 from worker.ledger.queries import count_outcomes
 from worker.ledger.readings import Readings
 from worker.ledger.runs import get_run, learn_workspace, note_stop, workspace_of
@@ -36,10 +37,10 @@ from worker.survey import Survey
 from worker.watching import tell_reading, tell_sending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Engine, Select, Table
 
     from worker.config import Settings
     from worker.ledger import Ledger
@@ -92,22 +93,27 @@ class Executor:
             LedgerHeldError: another process has taken the run.
             LedgerWriteError: the ledger could not be written; what was recorded is intact.
         """
+        async with self.connected() as (client, preflight):
+            run = await asyncio.to_thread(opening, preflight.workspace_id)
+            stops: Sequence[Stop] = (preflight.stop,) if preflight.stop is not None else ()
+            if not stops:
+                stops = await self._go(client, run, recover=recover)
+        return await self.finish(run, stops=stops)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[SeamClient, Preflight]]:
+        """The service, after one cheap reading; `--deadline` stops whatever goes on within the block."""
         deadline = self._arm_deadline()
         sending = self._settings.sending
         try:
             async with SeamClient(
                 self._settings.target, concurrency=sending.concurrency, timeout=sending.timeout
             ) as client:
-                preflight = await self._ask_workspace(client)
-                run = await asyncio.to_thread(opening, preflight.workspace_id)
-                stops: Sequence[Stop] = (preflight.stop,) if preflight.stop is not None else ()
-                if not stops:
-                    stops = await self._go(client, run, recover=recover)
+                yield client, await self._ask_workspace(client)
         finally:
             self._control.forward_to(None)
             if deadline is not None:
                 deadline.cancel()
-        return await self.finish(run, stops=stops)
 
     async def finish(self, run: Run, *, stops: Sequence[Stop] = (), note: str | None = None) -> RunReport:
         """Export and report, whatever the run's state."""
@@ -171,20 +177,25 @@ class Executor:
     async def _go(self, client: SeamClient, run: Run, *, recover: bool) -> Sequence[Stop]:
         """Read the present owners, where the run wants that, and send; why it stopped early, if it did."""
         engine = self._ledger.engine
-        await asyncio.to_thread(_reject_other_workspaces, engine, run, self._settings)
+        await self.reject_other_workspaces(run)
         if not run.is_sync:
             return await self._send(client, run, recover=recover)
-        stops = await self._survey(client, run)
+        wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
+        stops = await self.survey(client, run, owners, wanted)
         await asyncio.to_thread(decide_by_owners, engine, run)
         if any(stop.workspace_id is None for stop in stops):
             return stops
         unread = await asyncio.to_thread(unread_shards, engine, run.run_no)
         return (*stops, *await self._send(client, run, recover=recover, without=unread))
 
-    async def _survey(self, client: SeamClient, run: Run) -> Sequence[Stop]:
+    async def reject_other_workspaces(self, run: Run) -> None:
+        """Make `invalid` what names another workspace than the API key's (DESIGN 11.14)."""
+        await asyncio.to_thread(_reject_other_workspaces, self._ledger.engine, run, self._settings)
+
+    async def survey(self, client: SeamClient, run: Run, target: Table, wanted: Select[Any]) -> Sequence[Stop]:
+        """Read whose credentials are into `target`; `wanted` as for `Readings`. Why some were not read."""
         around, engine = self._around, self._ledger.engine
-        wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
-        readings = await asyncio.to_thread(Readings, engine, run.run_no, owners, wanted)
+        readings = await asyncio.to_thread(Readings, engine, run.run_no, target, wanted)
         try:
             survey = Survey(
                 readings,

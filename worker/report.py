@@ -11,8 +11,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.ledger.chains import chain_of
+from worker.ledger.plans import count_drift
 from worker.ledger.queries import count_replaced, fetch_examples, fetch_workspaces, group_rows, stream_latencies
-from worker.ledger.runs import RETRY, RUN
+from worker.ledger.runs import RETRY, RUN, finished_before
 from worker.models import Outcome, Stop, StopCause
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class RunReport:
     rehearsal: bool = False
     retries: tuple[str, ...] = ()
     """Ids of the retries of this run, the earliest first."""
+    drifted: int | None = None
+    """Of a sync: rows that were right after the last run of this name, and not when their owners were read."""
 
     def as_dict(self) -> dict[str, Any]:
         """The report for `--json`: names as above, every outcome present, enums as their words."""
@@ -237,6 +240,7 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
         notes=() if note is None else (note,),
         rehearsal=rehearsal,
         retries=tuple(retry.id for retry in chain.retries),
+        drifted=count_drift(engine, run.run_no, finished_before(engine, run))[0] if run.is_sync else None,
     )
 
 

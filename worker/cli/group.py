@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "LazyGroup", "cli"]
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("worker.cli.run", "Send the assignments of a file; the same command again resumes."),
     "check": ("worker.cli.check", "Find bad rows, duplicates and conflicts, offline."),
+    "plan": ("worker.cli.plan", "Say what a sync would do with each row; nothing is sent."),
     "results": ("worker.cli.results", "Export the results of a run, in input order."),
     "show": ("worker.cli.show", "Show the summary of a run."),
     "runs": ("worker.cli.runs", "List the runs of a ledger."),

@@ -108,6 +108,10 @@ def _figures(console: Console, report: RunReport) -> None:
         late = report.latency
         times = (("median", late.p50), ("90 %", late.p90), ("99 %", late.p99), ("longest", late.max))
         line(console, "Latency   " + ", ".join(f"{name} {amount(value)} ms" for name, value in times))
+    if report.drifted:
+        line(
+            console, f"Drift     {amount(report.drifted)} rows were right after the last run and had been changed since"
+        )
     if report.results is not None:
         line(console, f"Results   {report.results}")
     line(console, f"Ledger    {report.ledger}")

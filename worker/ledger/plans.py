@@ -1,164 +1,141 @@
-"""What a run means to do with each row, once the present owners were read; and the rows that need no sending.
-
-One expression names the intention of a row; `plan` shows it, and a sync decides by it.
-"""
+"""What a run means to do, added up and row by row, once the present owners were read; nothing here writes."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import Text, and_, case, delete, exists, func, insert, literal, literal_column, or_, select
+from sqlalchemy import and_, case, false, func, not_, select
 
-from worker.ledger.tables import DETAIL_COLUMNS, inputs, owners, results, shards, unsettled
-from worker.models import Outcome
+from worker.ledger.intentions import INTENTION, Intention, word_of
+from worker.ledger.queries import ExportRow
+from worker.ledger.tables import DETAIL_COLUMNS, inputs, owners, results
+from worker.models import Outcome, Result
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, Select
+    from collections.abc import Callable, Generator, Sequence
+
+    from sqlalchemy import Engine, FromClause, Select
     from sqlalchemy.sql.elements import ColumnElement
 
-    from worker.ledger.runs import Run
-
-__all__ = ["INTENTION", "Intention", "decide_by_owners", "unread_shards", "wanted_by_sync"]
+__all__ = ["PlanGroup", "count_drift", "group_plan", "stream_plan"]
 
 
-class Intention(StrEnum):
-    """What is to become of a row."""
+class PlanGroup(NamedTuple):
+    """Rows of which the same is intended."""
 
-    NEW = "new"
-    """Nobody has the credential: it is given."""
-    TAKEOVER = "takeover"
-    """Somebody else has it: it is taken over, or left alone, as the takeover rule says."""
-    UNCHANGED = "unchanged"
-    """The person has it already."""
-    UNKNOWN_CREDENTIAL = "unknown_credential"
-    """Seam knows no such credential in this workspace."""
-    BEING_DELETED = "being_deleted"
-    CHILD = "child"
-    """One phone's part of a multi-phone credential; the whole one is to be given."""
-    UNREADABLE = "unreadable"
-    """Whose it is could not be read."""
+    intention: str
+    """An `Intention`, or the outcome of a row that was decided when the input was read."""
+    may_create: bool
+    """By an identity of which no user was seen: Seam may create one."""
+    drifted: bool
+    """The person had it after the last run of this name."""
+    rows: int
+    first_row: int
 
 
-def _word(text: str) -> ColumnElement[str]:
-    """One of our own words in the SQL itself: PostgreSQL takes no parameter in what it groups by."""
-    return literal_column("'" + text.replace("'", "''") + "'", Text)
-
-
-INTENTION: Final = case(
-    (owners.c.state == "missing", _word(Intention.UNKNOWN_CREDENTIAL)),
-    (owners.c.is_mine, _word(Intention.UNCHANGED)),
-    (owners.c.parent_acs_credential_id.is_not(None), _word(Intention.CHILD)),
-    (owners.c.being_deleted, _word(Intention.BEING_DELETED)),
-    (owners.c.state == "unowned", _word(Intention.NEW)),
-    (and_(owners.c.state == "owned", owners.c.is_mine.is_not(None)), _word(Intention.TAKEOVER)),
-    else_=_word(Intention.UNREADABLE),
+_OWNED_IDENTITIES: Final = (
+    select(owners.c.run_no, owners.c.assigned_user_identity_id.label("identity"))
+    .where(owners.c.assigned_user_identity_id.is_not(None))
+    .distinct()
+    .subquery("seen")
 )
-"""The `Intention` of a row with a reading in `owners`."""
-
-_NO_RESULT: Final = ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
-_NEVER_SENT: Final = and_(
-    inputs.c.row > shards.c.dispatched_through,
-    ~exists().where(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row),
-)
-_WITH_SHARD: Final = inputs.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
-_UNREAD: Final = ~exists().where(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row)
 
 
-def wanted_by_sync(engine: Engine, run_no: int) -> Select[Any]:
-    """What a survey is to read for a sync: all that was neither decided, sent nor read; for `Readings`."""
-    with engine.begin() as connection:  # readings that a kill left half-made
-        connection.execute(
-            delete(owners).where(
-                owners.c.run_no == run_no,
-                owners.c.state == "owned",
-                owners.c.is_mine.is_(None),
-                owners.c.detail.is_(None),
-            )
-        )
+def _settled_by(runs_before: Sequence[int]) -> FromClause:
+    """Who had which credential after the last run of the name."""
     return (
-        select(
-            inputs.c.row,
-            inputs.c.line,
-            inputs.c.shard,
-            inputs.c.workspace_id,
-            inputs.c.acs_credential_id,
-            inputs.c.acs_user_id,
-            inputs.c.user_identity_id,
-        )
-        .select_from(_WITH_SHARD)
-        .where(inputs.c.run_no == run_no, _NO_RESULT, _NEVER_SENT, _UNREAD)
-    )
-
-
-def unread_shards(engine: Engine, run_no: int) -> frozenset[int]:
-    """The shards of which a survey did not read every row."""
-    query = (
-        select(inputs.c.shard)
-        .select_from(_WITH_SHARD)
-        .where(inputs.c.run_no == run_no, _NO_RESULT, _NEVER_SENT, _UNREAD)
-        .distinct()
-    )
-    with engine.connect() as connection:
-        return frozenset(connection.execute(query).scalars())
-
-
-_DECISIONS: Final[dict[Intention, tuple[Outcome, bool | None, str]]] = {
-    Intention.UNKNOWN_CREDENTIAL: (
-        Outcome.FAILED,
-        False,
-        "Seam knows no such credential in this workspace; nothing was sent. Check acs_credential_id",
-    ),
-    Intention.UNCHANGED: (Outcome.UNCHANGED, None, "the person has it already; nothing was sent"),
-    Intention.CHILD: (
-        Outcome.INVALID,
-        None,
-        "it is one phone's part of a multi-phone credential; nothing was sent. Assign its parent instead",
-    ),
-    Intention.BEING_DELETED: (
-        Outcome.FAILED,
-        False,
-        "it is being deleted; nothing was sent. Use another credential for this person",
-    ),
-}
-"""What is decided without sending, whatever the takeover rule."""
-_REFUSED: Final = "and takeover is refused; nothing was changed. `--takeover allow` replaces owners"
-
-
-def decide_by_owners(engine: Engine, run: Run) -> int:
-    """Give a result to every row that, by the owner that was read, is not to be sent; how many (DESIGN 5)."""
-    decided = dict(_DECISIONS)
-    if run.takeover_refused:
-        decided[Intention.TAKEOVER] = (Outcome.CONFLICT, False, "")
-        decided[Intention.UNREADABLE] = (Outcome.CONFLICT, True, f"whose it is could not be read, {_REFUSED}")
-    belongs = func.coalesce(
-        literal("it belongs to user ") + owners.c.assigned_acs_user_id + ", ", literal("it belongs to somebody else, ")
-    ) + literal(_REFUSED)
-    columns: dict[str, Any] = {
-        "run_no": inputs.c.run_no,
-        "row": inputs.c.row,
-        "outcome": case(*((_word(key) == INTENTION, _word(value[0])) for key, value in decided.items())),
-        "retryable": case(*((_word(key) == INTENTION, literal(value[1])) for key, value in decided.items())),
-        "detail": case(
-            (_word(Intention.TAKEOVER) == INTENTION, belongs),
-            *((_word(key) == INTENTION, literal(value[2])) for key, value in decided.items()),
-        ),
-        "error_type": case((owners.c.state == "missing", literal("acs_credential_not_found"))),
-        "attempts": literal(0),
-        "read_back": literal(True),  # noqa: FBT003 - SQL's true
-        "finished_at": owners.c.read_at,
-        "details_due": literal(False),  # noqa: FBT003 - SQL's false
-        **{name: owners.c[name] for name in DETAIL_COLUMNS},
-    }
-    query = (
-        select(*columns.values())
-        .select_from(_WITH_SHARD.join(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row)))
+        select(inputs.c.acs_credential_id, inputs.c.acs_user_id, inputs.c.user_identity_id)
+        .join(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
         .where(
-            inputs.c.run_no == run.run_no,
-            _NO_RESULT,
-            _NEVER_SENT,
-            or_(*(_word(key) == INTENTION for key in decided)),
+            inputs.c.run_no.in_(runs_before),
+            results.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.UNCHANGED.value]),
+        )
+        .distinct()
+        .subquery("before")
+    )
+
+
+def _planned(run_no: int, runs_before: Sequence[int], *columns: ColumnElement[Any]) -> Select[Any]:
+    """`columns` over the rows of a run, after what is intended, whether a user may be created, whether it drifted."""
+    before = _settled_by(runs_before)
+    sent = and_(results.c.row.is_(None), INTENTION.in_([word_of(Intention.NEW), word_of(Intention.TAKEOVER)]))
+    may_create = and_(sent, inputs.c.user_identity_id.is_not(None), _OWNED_IDENTITIES.c.identity.is_(None))
+    drifted = and_(
+        owners.c.row.is_not(None),
+        not_(func.coalesce(owners.c.is_mine, false())),
+        before.c.acs_credential_id.is_not(None),
+    )
+    source = (
+        inputs.outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .outerjoin(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row))
+        .outerjoin(
+            _OWNED_IDENTITIES,
+            and_(
+                _OWNED_IDENTITIES.c.run_no == inputs.c.run_no, _OWNED_IDENTITIES.c.identity == inputs.c.user_identity_id
+            ),
+        )
+        .outerjoin(
+            before,
+            and_(
+                before.c.acs_credential_id == inputs.c.acs_credential_id,
+                func.coalesce(before.c.acs_user_id, "") == func.coalesce(inputs.c.acs_user_id, ""),
+                func.coalesce(before.c.user_identity_id, "") == func.coalesce(inputs.c.user_identity_id, ""),
+            ),
         )
     )
-    with engine.begin() as connection:
-        return int(connection.execute(insert(results).from_select(list(columns), query)).rowcount)
+    word = case((results.c.row.is_not(None), results.c.outcome), else_=INTENTION)
+    return (
+        select(word.label("word"), may_create.label("may_create"), drifted.label("drifted"), *columns)
+        .select_from(source)
+        .where(inputs.c.run_no == run_no)
+    )
+
+
+def group_plan(engine: Engine, run_no: int, runs_before: Sequence[int]) -> list[PlanGroup]:
+    """The rows of a run by what is intended."""
+    each = _planned(run_no, runs_before, inputs.c.row).subquery()
+    keys = (each.c.word, each.c.may_create, each.c.drifted)
+    query = select(*keys, func.count(), func.min(each.c.row)).group_by(*keys)
+    with engine.connect() as connection:
+        return [
+            PlanGroup(word, bool(create), bool(drifted), rows, first)
+            for word, create, drifted, rows, first in connection.execute(query)
+        ]
+
+
+def count_drift(engine: Engine, run_no: int, runs_before: Sequence[int]) -> tuple[int, int | None]:
+    """How many rows of a sync were right after the last run of its name, and not when it read them; the first one."""
+    each = _planned(run_no, runs_before, inputs.c.row).subquery()
+    with engine.connect() as connection:
+        rows, first = connection.execute(select(func.count(), func.min(each.c.row)).where(each.c.drifted)).one()
+    return rows, first
+
+
+def stream_plan(
+    engine: Engine, run_no: int, runs_before: Sequence[int], say: Callable[[str, str | None, bool], str]
+) -> Generator[ExportRow]:
+    """The rows of a run in input order, as a results file has them; its word is what is intended.
+
+    `say` makes the sentence: of the intention, the owner, and whether a user may be created.
+    """
+    details = [func.coalesce(results.c[name], owners.c[name]).label(name) for name in DETAIL_COLUMNS]
+    query = _planned(
+        run_no, runs_before, inputs.c.row, inputs.c.line, inputs.c.cells, results.c.detail, *details
+    ).order_by(inputs.c.row)
+    with engine.connect() as connection:
+        for record in connection.execution_options(yield_per=_PLAN_PAGE).execute(query):
+            owner = record.assigned_acs_user_id
+            detail = record.detail if record.detail is not None else say(record.word, owner, bool(record.may_create))
+            result = Result(
+                record.row,
+                record.word,
+                detail=detail + (_DRIFTED if record.drifted else ""),
+                read_back=record.word in set(Intention),
+                previous_acs_user_id=owner if record.word == Intention.TAKEOVER else None,
+                **{name: getattr(record, name) for name in DETAIL_COLUMNS},
+            )
+            yield ExportRow(record.line, record.cells, result)
+
+
+_PLAN_PAGE: Final = 1_000
+_DRIFTED: Final = "; it was right after the last run of this name"

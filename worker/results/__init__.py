@@ -13,11 +13,12 @@ from worker.results.formats import CsvFormat, JsonlFormat
 from worker.results.replacing import check_destination, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from sqlalchemy import Engine
 
+    from worker.ledger.queries import ExportRow
     from worker.ledger.runs import Run
 
 __all__ = ["ExportSummary", "check_destination", "export_results"]
@@ -39,6 +40,7 @@ def export_results(  # noqa: PLR0913 - keywords: what to write, and how
     format: Literal["csv", "jsonl"],  # noqa: A002 - the option's name
     include_codes: bool = False,
     raw_cells: bool = False,
+    rows: Generator[ExportRow] | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> ExportSummary:
     """Write the rows of a run's chain to `path`, whole or not at all; a file or link that was there is replaced.
@@ -50,6 +52,7 @@ def export_results(  # noqa: PLR0913 - keywords: what to write, and how
         format: of the results; it need not be the input's.
         include_codes: write PINs and card numbers in the clear, where the ledger has them.
         raw_cells: leave CSV cells that a spreadsheet would run as they are.
+        rows: what to write in place of the run's results.
         on_step: told half-way; for tests.
 
     Raises:
@@ -61,10 +64,10 @@ def export_results(  # noqa: PLR0913 - keywords: what to write, and how
         if format == "csv"
         else JsonlFormat(run.header, include_codes=include_codes)
     )
-    with replacing(path) as file, closing(stream_export(engine, run.run_no)) as rows:
+    with replacing(path) as file, closing(rows or stream_export(engine, run.run_no)) as stream:
         file.write(records.heading)
-        written = records.write(file, islice(rows, run.rows // 2))
+        written = records.write(file, islice(stream, run.rows // 2))
         if on_step is not None:
             on_step(Step.DURING_EXPORT)
-        written += records.write(file, rows)
+        written += records.write(file, stream)
     return ExportSummary(written, path)

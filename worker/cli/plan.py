@@ -1,0 +1,116 @@
+"""`assign-worker plan`: what a sync would do, row by row; nothing is sent."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from worker.cli.failures import Invocation
+from worker.cli.loading import load
+from worker.cli.options import GroupedCommand, as_json, config, declare, setting, takes_no_key
+from worker.cli.stdout import print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from worker.planning import PlanReport
+
+__all__ = ["command"]
+
+_MEANING: Final = {
+    "new": "nobody has it: given",
+    "takeover": "somebody else has it",
+    "unchanged": "the person has it already: nothing is sent",
+    "unknown_credential": "Seam knows no such credential: nothing is sent",
+    "being_deleted": "it is being deleted: nothing is sent",
+    "child": "one phone's part of a multi-phone credential: nothing is sent",
+    "unreadable": "whose it is could not be read",
+    "invalid": "the row is no assignment: nothing is sent",
+    "conflict": "the file wants it for several people: nothing is sent",
+    "duplicate": "the same as an earlier row",
+}
+
+
+@click.command(
+    "plan",
+    cls=GroupedCommand,
+    epilog="Exit codes: 0 every row is right or would be sent; 1 some row needs a look; 2 no plan could be made; "
+    "3 not every owner could be read.",
+)
+@click.argument("jobs", metavar="JOBS")
+@declare(
+    takes_no_key,
+    config,
+    as_json,
+    setting(
+        *("format", "encoding", "map"),
+        *("ledger", "results", "name", "include_codes", "raw_cells"),
+        *("endpoint", "proxy", "ca_file"),
+        *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "takeover"),
+        *("log_format", "log_level", "quiet", "progress"),
+    ),
+)
+def command(
+    jobs: str,
+    *,
+    config_file: str | None,
+    as_json: bool,
+    **flags: Any,  # noqa: ANN401 - settings, judged by worker.config
+) -> None:
+    """Read whose the credentials of JOBS are, and say what `run --sync` would do with each row.
+
+    Nothing is sent, and no run is kept. With --results FILE every row is written, with its sentence.
+    """
+    click.get_current_context().ensure_object(Invocation).subject = f"the plan for {jobs}"
+    settings = load(flags, config_file, keys=True)
+
+    from worker.cli.execution import execute  # noqa: PLC0415 - slow to import
+    from worker.planning import make_plan  # noqa: PLC0415 - likewise
+
+    report = execute(settings, partial(make_plan, None if jobs == "-" else Path(jobs)))
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        _print(report)
+    raise click.exceptions.Exit(report.exit_code)
+
+
+def _print(report: PlanReport) -> None:
+    from worker.cli.page import cell, line, open_page, plain_table  # noqa: PLC0415 - slow to import
+    from worker.cli.words import amount  # noqa: PLC0415 - likewise
+
+    with open_page() as console:
+        line(console, f"Plan for {report.name}: nothing was sent", "bold")
+        for stop in report.stops:
+            whose = f" (workspace {stop.workspace_id})" if stop.workspace_id else ""
+            line(console, f"Stopped{whose}: {stop.message}", "red")
+        table = plain_table("plan", "rows", "e.g. row", "meaning", numbers=("rows", "e.g. row"))
+        known = [word for word in _MEANING if word in report.intentions]
+        for word in (*known, *(other for other in report.intentions if other not in _MEANING)):
+            meaning = _MEANING.get(word, "")
+            if word == "takeover":
+                meaning += ": taken over" if report.takeover == "allow" else ": left alone, takeover is refused"
+            table.add_row(cell(word), amount(report.intentions[word]), str(report.examples[word]), cell(meaning))
+        table.add_section()
+        table.add_row("all", amount(report.rows), "", "")
+        console.print(table)
+        _say_more(console, report)
+
+
+def _say_more(console: Console, report: PlanReport) -> None:
+    from worker.cli.page import line  # noqa: PLC0415 - slow to import
+    from worker.cli.words import amount  # noqa: PLC0415 - likewise
+
+    line(console, f"To send   {amount(report.to_send)} rows; the owners took {amount(report.requests)} reading calls")
+    if report.may_create_users:
+        line(console, f"Users     {amount(report.may_create_users)} rows by identity may make Seam create a user")
+    if report.drifted:
+        line(
+            console,
+            f"Drift     {amount(report.drifted)} rows were right after the last run of this name, and are not now",
+        )
+    if report.results is not None:
+        line(console, f"Rows      {report.results}")

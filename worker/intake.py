@@ -1,0 +1,110 @@
+"""An input on its way into the ledger: every row, in one pass, before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING
+
+from worker.errors import InterruptedEarlyError, TerminatedEarlyError
+from worker.ledger.runs import Run, RunSpec, create_run, discard_staging
+from worker.ledger.staging import stage
+from worker.models import StopCause
+from worker.readers import open_input
+from worker.watching import tell_staging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from worker.config import Sending
+    from worker.executor import Surroundings
+    from worker.ledger import Ledger
+    from worker.models import InputRow
+    from worker.readers import ReadOptions
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """Stages one input, once."""
+
+    def __init__(self, ledger: Ledger, options: ReadOptions, around: Surroundings) -> None:
+        self._engine = ledger.engine
+        self._options = options
+        self._around = around
+        self._settings = around.settings
+        self._input = around.paths.input
+        self._staged_rows = 0
+
+    def spec(self, header: tuple[str, ...] | None = None) -> RunSpec:
+        """What makes it the same run as another one."""
+        settings = self._settings
+        name = self._input.name if self._input is not None else "stdin"
+        input_format = self._options.format_of(self._input)
+        parse = {
+            "format": input_format,
+            "encoding": settings.input.encoding,
+            "mapping": dict(sorted(settings.input.mapping.items())),
+        }
+        return RunSpec(
+            name=settings.output.name or name,
+            input_name=name,
+            input_format=input_format,
+            header=header,
+            parse_options=json.dumps(parse, sort_keys=True),
+            mode=_mode_of(settings.sending),
+            endpoint=settings.target.endpoint,
+            workspace_id=settings.target.credentials.default_workspace_id,
+            settings=json.dumps(settings.public(), sort_keys=True),
+        )
+
+    async def stage(self) -> tuple[Run, str]:
+        """Read it all, in a thread; the run in state `staging`, and the input's SHA-256.
+
+        Raises:
+            InputError: it cannot be read as jobs; nothing of it stays.
+            StoppedError: a stop was asked for meanwhile; likewise.
+        """
+        control = self._around.control
+
+        def read_all() -> tuple[Run, str] | None:
+            with open_input(self._input, self._options) as rows:
+                run = create_run(self._engine, self.spec(rows.header), now=time.time())
+                try:
+                    if not stage(
+                        self._engine,
+                        run,
+                        self._counted(rows),
+                        now=time.time(),
+                        keep_going=lambda: control.cause is None,
+                    ):
+                        return None
+                except BaseException:
+                    discard_staging(self._engine)
+                    raise
+                return run, rows.sha256
+
+        watching = asyncio.create_task(tell_staging(self._around.watch, lambda: self._staged_rows))
+        try:
+            staged = await asyncio.to_thread(read_all)
+        finally:
+            watching.cancel()
+        if staged is None:
+            await asyncio.to_thread(discard_staging, self._engine)
+            cause = control.cause
+            early = TerminatedEarlyError if cause and cause.cause is StopCause.SIGTERM else InterruptedEarlyError
+            raise early("stopped while the input was being read; nothing was sent")
+        return staged
+
+    def _counted(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
+        for row in rows:
+            self._staged_rows += 1
+            yield row
+
+
+def _mode_of(sending: Sending) -> str:
+    """`plain` or `sync`, with the rule for credentials that somebody else has."""
+    if sending.sync:
+        return f"sync:{sending.takeover or 'refuse'}"
+    return f"plain:{sending.takeover or 'allow'}"
