@@ -134,7 +134,7 @@ def stream_plan(
                 previous_acs_user_id=owner if record.word == Intention.TAKEOVER else None,
                 **{name: getattr(record, name) for name in DETAIL_COLUMNS},
             )
-            yield ExportRow(record.line, record.cells, result)
+            yield ExportRow(record.line, record.cells, result, "")
 
 
 _PLAN_PAGE: Final = 1_000
