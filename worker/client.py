@@ -6,7 +6,6 @@ followed, no cookie kept, no proxy taken from the environment, nothing decompres
 
 from __future__ import annotations
 
-import asyncio
 import json
 import platform
 import re
@@ -20,11 +19,11 @@ import aiohttp
 from aiohttp.http import HttpProcessingError
 
 from worker.config import MissingKey
+from worker.deadlines import Deadlines
 from worker.masking import MASK, mask_in
-from worker.models import Attempt, Call, Job, StopCause, UserKey, Verdict
+from worker.models import Attempt, Call, Job, StopCause, Verdict
 from worker.replies import read_reply, tidy
 from worker.retry import parse_retry_after
-from worker.seam import AssignRequest
 from worker.wire import LARGEST_BODY, Route, Wire
 
 if TYPE_CHECKING:
@@ -54,12 +53,14 @@ class SeamClient:
         self._timeout = timeout
         self._routes: dict[tuple[str | None, Call], Route | MissingKey] = {}
         self._wire: Wire
+        self._deadlines: Deadlines
 
     async def __aenter__(self) -> Self:
         """Be ready to send; no connection is made yet."""
         context: ssl.SSLContext | bool = True
         if self._target.ca_file is not None:
             context = ssl.create_default_context(cafile=self._target.ca_file)
+        self._deadlines = Deadlines(self._timeout)
         self._wire = Wire(
             self._target.endpoint,
             limit=self._concurrency,
@@ -71,6 +72,7 @@ class SeamClient:
 
     async def __aexit__(self, *_: object) -> None:
         """Close every connection."""
+        self._deadlines.close()
         await self._wire.close()
 
     async def assign(self, job: Job) -> Attempt:
@@ -134,8 +136,12 @@ class SeamClient:
                 route = self._routes[workspace_id, call] = self._route(call, workspace_id)
             if isinstance(route, MissingKey):
                 return _no_key(call, began, route)
-            async with asyncio.timeout(self._timeout):
-                status, headers, reply = await self._wire.post(route, body)
+            scope = self._deadlines.open()
+            try:
+                async with scope:
+                    status, headers, reply = await self._wire.post(route, body)
+            finally:
+                self._deadlines.shut(scope)
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             verdict, kind, stop = _failure(error)
             return Attempt(
@@ -201,9 +207,8 @@ class SeamClient:
 
 
 def _assign_body(job: Job) -> bytes:
-    if job.user_key is UserKey.ACS_USER:
-        return AssignRequest(acs_credential_id=job.acs_credential_id, acs_user_id=job.user_id).body()
-    return AssignRequest(acs_credential_id=job.acs_credential_id, user_identity_id=job.user_id).body()
+    """The JSON of assign and unassign, whose ids are UUIDs; the id that is not used is left out: null is refused."""
+    return f'{{"acs_credential_id":"{job.acs_credential_id}","{job.user_key.value}":"{job.user_id}"}}'.encode()
 
 
 def _no_key(call: Call, began: float, missing: MissingKey) -> Attempt:

@@ -1,4 +1,4 @@
-"""Seam's JSON, as models: what the worker sends and what it accepts.
+"""Seam's JSON, as models: what the worker accepts.
 
 Source: Seam's OpenAPI, types 1.1038.0 (2026-08-21). The models are open: unknown fields are kept, enums are
 plain strings, and only the id by which a thing is known is required, so that an addition on Seam's side
@@ -8,9 +8,8 @@ never fails a row. Inputs are hidden in validation errors, since replies carry P
 from __future__ import annotations
 
 from typing import Annotated, Any
-from uuid import UUID  # noqa: TC003 - pydantic reads the annotation at run time
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
 
 __all__ = [
     "AcsCredential",
@@ -18,7 +17,6 @@ __all__ = [
     "AcsCredentialWarning",
     "AcsUser",
     "AssignReply",
-    "AssignRequest",
     "ErrorBody",
     "ErrorReply",
     "ListReply",
@@ -27,29 +25,8 @@ __all__ = [
 ]
 
 _OPEN = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True, protected_namespaces=())
-_CLOSED = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 LowerStr = Annotated[str, StringConstraints(to_lower=True)]
-
-
-class AssignRequest(BaseModel):
-    """The body of assign and unassign: a credential and exactly one kind of user id."""
-
-    model_config = _CLOSED
-
-    acs_credential_id: UUID
-    acs_user_id: UUID | None = None
-    user_identity_id: UUID | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one_user(self) -> AssignRequest:
-        if (self.acs_user_id is None) == (self.user_identity_id is None):
-            raise ValueError("exactly one of acs_user_id and user_identity_id is needed")
-        return self
-
-    def body(self) -> bytes:
-        """The JSON to send; the id that is not used is left out, since null is answered 400."""
-        return self.model_dump_json(exclude_none=True).encode()
 
 
 class AcsCredentialWarning(BaseModel):

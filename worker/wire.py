@@ -10,6 +10,7 @@ a redirect, ask the environment for a proxy or unpack a reply.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -84,10 +85,14 @@ class Wire:
         self._proxy = URL(proxy) if proxy is not None else None
         self._loop = asyncio.get_running_loop()
         self._timeouts = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
-        self._connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEP_ALIVE, ssl=trust)
+        self._connector = aiohttp.TCPConnector(limit=limit, ssl=trust)
+        self._spare: deque[tuple[aiohttp.connector.Connection, float]] = deque()
+        """Open connections without a call, each with the time of its last reply, the oldest first."""
 
     async def close(self) -> None:
         """Close every connection."""
+        while self._spare:
+            self._spare.popleft()[0].close()
         await self._connector.close()
 
     def route(self, path: str, headers: Mapping[str, str], *, largest: int = LARGEST_BODY) -> Route:
@@ -106,15 +111,11 @@ class Wire:
         Raises:
             aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError: no reply came, or half of one.
         """
-        try:
-            connection = await self._connector.connect(route.request, [], self._timeouts)
-        except TimeoutError:
-            raise aiohttp.ConnectionTimeoutError(f"no connection within {self._timeouts.sock_connect:g} s") from None
+        connection = self._reusable() or await self._connect(route)
         try:
             protocol, transport = connection.protocol, connection.transport
             if protocol is None or transport is None:
                 raise aiohttp.ServerDisconnectedError  # noqa: TRY301 - closed like every other failure
-            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
             transport.write(b"%b%d\r\n\r\n%b" % (route.head or route.render(), len(body), body))
             message, content = await protocol.read()
             while message.code < _FIRST_FINAL and message.code != HTTPStatus.SWITCHING_PROTOCOLS:
@@ -126,8 +127,31 @@ class Wire:
         if text is None:
             connection.close()
         else:
-            connection.release()
+            self._spare.append((connection, self._loop.time()))
         return Reply(message.code, message.headers, text)
+
+    def _reusable(self) -> aiohttp.connector.Connection | None:
+        """A connection that has served before, if any is still good; those that are not are closed.
+
+        One that the service wants closed, or over which something came unasked, is not good.
+        """
+        while self._spare:
+            connection, since = self._spare.popleft()
+            protocol = connection.protocol
+            is_good = protocol is not None and protocol.is_connected() and not protocol.should_close
+            if is_good and self._loop.time() - since <= KEEP_ALIVE:
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self, route: Route) -> aiohttp.connector.Connection:
+        try:
+            connection = await self._connector.connect(route.request, [], self._timeouts)
+        except TimeoutError:
+            raise aiohttp.ConnectionTimeoutError(f"no connection within {self._timeouts.sock_connect:g} s") from None
+        if connection.protocol is not None:
+            connection.protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+        return connection
 
 
 async def _bounded(content: aiohttp.StreamReader, largest: int) -> bytes | None:
