@@ -45,27 +45,41 @@ class Dispatcher:
         now = self._loop.time()
         while ring:
             queue = ring[0]
-            waiting = queue.waiting
-            while waiting and waiting[0][0].done():
-                waiting.popleft()
-            lane = queue.lane
-            if lane.stop is not None or not (waiting or queue.granted):
-                self._leave(queue)
-                continue
-            delay = lane.wait(now, retry=bool(waiting) and waiting[0][1])
-            if delay:
-                self._leave(queue)
-                self._come_back(queue, now, delay)
+            if not self._may_go(queue, now):
                 continue
             if len(ring) > 1:
                 ring.rotate(-1)
-            if not waiting:
-                if self._idle:
-                    self._wake()
+            if not queue.waiting:
                 return queue
-            lane.begin(now)
-            waiting.popleft()[0].set_result(now)
+            queue.lane.begin(now)
+            queue.waiting.popleft()[0].set_result(now)
         return None
+
+    def began(self, now: float) -> None:
+        """A fresh row is on its way: if there is a turn left, an idle worker takes it.
+
+        It looks before it wakes one, so that a worker that comes back to a full window costs no other's look.
+        """
+        if self._idle and self._ring:
+            queue = self._ring[0]
+            if len(self._ring) > 1 or queue.waiting or queue.lane.probing or self._may_go(queue, now):
+                self.wake()
+
+    def _may_go(self, queue: ShardQueue, now: float) -> bool:
+        """Whether the shard at the ring's head may send; if not, it leaves the ring."""
+        waiting = queue.waiting
+        while waiting and waiting[0][0].done():
+            waiting.popleft()
+        lane = queue.lane
+        if lane.stop is not None or not (waiting or queue.granted):
+            self._leave(queue)
+            return False
+        delay = lane.wait(now, retry=bool(waiting) and waiting[0][1])
+        if delay:
+            self._leave(queue)
+            self._come_back(queue, now, delay)
+            return False
+        return True
 
     def turn(self, queue: ShardQueue, *, retry: bool) -> Future[float]:
         """A turn for a call of this shard's, ahead of its fresh rows; the lane has begun it when it comes.
@@ -79,17 +93,25 @@ class Dispatcher:
 
     def ready(self, queue: ShardQueue) -> None:
         """This shard may have something to send: look at it again."""
-        if not queue.in_ring and (queue.waiting or queue.granted) and queue.lane.stop is None:
-            queue.in_ring = True
-            self._ring.append(queue)
-            self._wake()
+        if self._enter(queue):
+            self.wake()
 
     def ended(self, queue: ShardQueue) -> None:
-        """A call of this shard's has ended, so it, or one that the endpoint held back, may go on."""
+        """A call of this shard's has ended, so it, or one that the endpoint held back, may go on.
+
+        Nobody is woken for it: the worker whose call it was picks next, and anybody else calls `wake`.
+        """
         if not queue.in_ring:
-            self.ready(queue)
+            self._enter(queue)
         if self._blocked:
-            self.ready(self._blocked.popleft())
+            self._enter(self._blocked.popleft())
+
+    def _enter(self, queue: ShardQueue) -> bool:
+        if queue.in_ring or not (queue.waiting or queue.granted) or queue.lane.stop is not None:
+            return False
+        queue.in_ring = True
+        self._ring.append(queue)
+        return True
 
     def release(self, queue: ShardQueue) -> None:
         """End all waiting for turns of this shard, with `RowStopped`."""
@@ -107,9 +129,10 @@ class Dispatcher:
     def wake_all(self) -> None:
         """Let every parked worker look again."""
         while self._idle:
-            self._wake()
+            self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have one parked worker look for a turn."""
         while self._idle:
             waiting = self._idle.popleft()
             if not waiting.done():

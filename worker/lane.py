@@ -72,6 +72,11 @@ class Lane:
         self._patience = sending.outage_patience
         self._trouble_since: float | None = None
 
+    @property
+    def probing(self) -> bool:
+        """Whether a turn would be a probe, which `wait` grants once and no more."""
+        return self.budget.empty or self.endpoint.breaker.open_since is not None
+
     def wait(self, now: float, *, retry: bool = False) -> float:
         """Whether one more request may go.
 

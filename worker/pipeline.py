@@ -206,6 +206,7 @@ class Pipeline:
         job, owner = opened.job, opened.owner
         sent_at = self._loop.time()
         lane.begin(sent_at)
+        self._dispatch.began(sent_at)
         attempt = await self._ended(queue, self._sender.assign(job), sent_at, job.row, opened.attempts + 1)
         credential = attempt.credential
         if attempt.verdict is Verdict.DONE and not outcomes.names_another(job, credential):
@@ -305,6 +306,7 @@ class Pipeline:
         make = self._sender.unassign if row.job.unassign else self._sender.assign
         attempt = await self._ended(queue, make(row.job), sent_at, row.job.row, row.attempts)
         row.maybe_applied = False
+        self._dispatch.wake()
         if row.started_at is None:
             row.started_at = attempt.started_at
         return attempt
@@ -312,7 +314,9 @@ class Pipeline:
     async def read(self, row: RowState, make: Callable[[], Awaitable[Attempt]], *, retry: bool) -> Attempt:
         """`Road.read`: one reading call, when the lane lets it."""
         queue, sent_at = await self._turn(row, retry=retry)
-        return await self._ended(queue, make(), sent_at, row.job.row, row.attempts)
+        attempt = await self._ended(queue, make(), sent_at, row.job.row, row.attempts)
+        self._dispatch.wake()
+        return attempt
 
     async def _turn(self, row: RowState, *, retry: bool) -> tuple[ShardQueue, float]:
         self._refuse_if_stopped(row.lane)
