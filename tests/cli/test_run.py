@@ -124,6 +124,31 @@ def test_a_ledger_in_use_is_exit_4(service: Service, tmp_path: Path) -> None:
         assert f"process {started.process.pid} " in second.err
 
 
+def test_a_dead_holder_s_ledger_is_taken_over(service: Service, tmp_path: Path) -> None:
+    """Refused while the holder lives; after its kill -9 the same command goes on, and no row is lost or untrue."""
+    service.configure(latency={"median": 0.2})
+    jobs = make_jobs(60)
+    command = ["run", write_jobs(tmp_path / "jobs.csv", jobs), "--concurrency", "8", "--json"]
+    before = service.assigns()
+    with Started(command, service.environ(), tmp_path) as holder:
+        wait_for(lambda: service.assigns() >= before + 16)
+        service.configure(faults={"shares": {"never": 1.0}})  # so it does not end meanwhile
+        with Started(command, service.environ(), tmp_path) as second:
+            ended = second.end()
+            assert (ended.code, ended.out) == (4, "")
+            assert f"process {holder.process.pid} " in ended.err
+        assert holder.end(signal.SIGKILL).code == -signal.SIGKILL
+    service.configure(latency={"median": 0.0}, faults={"shares": {"never": 0.0}})
+    with Started(command, service.environ(), tmp_path) as successor:
+        ended = successor.end()
+    assert ended.code == 0
+    assert told(ended.document()) == {"assigned": 60}
+    applied = service.applied()
+    assert all(applied[job["acs_credential_id"]] == job["acs_user_id"] for job in jobs)
+    # What was in flight at the kill was read back, not sent blindly again; only what proved not to be there was.
+    assert service.assigns() <= before + 60 + 8
+
+
 def test_no_core_can_be_written(service: Service, tmp_path: Path) -> None:
     """The process that holds the key has its core limit at 0."""
     service.configure(faults={"shares": {"never": 1.0}})
