@@ -20,6 +20,7 @@ def _plain_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name)
     # It cannot be undone, and the process here is the tests'.
     monkeypatch.setattr("worker.cli.run.forbid_cores", lambda: None)
+    monkeypatch.setattr("worker.cli.schedule.forbid_cores", lambda: None)
     root = logging.getLogger()
     handlers = list(root.handlers)
     yield

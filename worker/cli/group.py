@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "results": ("worker.cli.results", "Export the results of a run, in input order."),
     "show": ("worker.cli.show", "Show the summary of a run."),
     "runs": ("worker.cli.runs", "List the runs of a ledger."),
+    "schedule": ("worker.cli.schedule", "Run profiles every night, by cron expression."),
     "simulate": ("worker.cli.simulate", "Serve a local look-alike of Seam to rehearse against."),
 }
 """By name, in the order of the help: the module, and what the command does."""

@@ -208,8 +208,8 @@ def environment_layer(
     return Layer(settings, entries)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a file of settings.
+def read_toml(path: Path, *, flag: str = "--config ") -> dict[str, Any]:
+    """Read a file of settings; `flag` stands before its name in messages.
 
     Raises:
         ConfigError: It cannot be read, or is not TOML.
@@ -218,9 +218,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except OSError as error:
-        raise ConfigError(f"--config {path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{flag}{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: is not TOML: {error}") from None
+        raise ConfigError(f"{flag}{path}: is not TOML: {error}") from None
 
 
 def _anchored(value: object, option: Option, folder: Path) -> object:

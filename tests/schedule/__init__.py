@@ -1,0 +1,1 @@
+"""Schedules: expressions, times, notes and the scheduler, on clocks of the tests' own."""
