@@ -9,10 +9,13 @@ import signal
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import click
 import psutil
 import pytest
 
 from tests.cli.service import Service, Started, call, make_jobs, read_results, wait_for, write_jobs
+from worker.cli.group import LazyGroup
+from worker.cli.judging import judge_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,14 +196,14 @@ def test_what_was_missed_is_to_be_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "wrong"),
     [
-        (["rnu", "jobs.csv"], "'rnu' is no command; did you mean run?"),
+        (["rnu", "jobs.csv"], "No such command 'rnu'. Did you mean 'run'?"),
         (["schedule", "other.toml"], "schedule does not end by itself, and a run has to"),
         (["run"], "run: Missing argument 'JOBS'."),
         (["run", "jobs.csv", "--paralell", "5"], "run: No such option '--paralell'."),
         (["run", "jobs.csv", "--concurrency", "0"], "run: --concurrency: '0' is not allowed; allowed: 1 to 4096"),
         (["run", "jobs.csv", "--config", "nowhere.toml"], "run: --config nowhere.toml: cannot be read: No such file"),
         (["run", "jobs.csv", "--config", "bad.toml"], "run: bad.toml [sending] rat: no such key; did you mean rate?"),
-        (["run", "jobs.csv", "--help"], "run: asks for a page of help"),
+        (["run", "jobs.csv", "--help"], "run: asks for a page of help or the version"),
         (["run", "jobs.csv", "--api-key", "seam_canary_0123456789"], "run: a key on the command line can be read"),
     ],
 )
@@ -215,6 +218,23 @@ def test_a_bad_command_is_told_before_anything_runs(tmp_path: Path, command: lis
     assert f"{path} [profiles.south] command: check: Missing argument 'JOBS'." in ended.err
     assert "canary" not in ended.err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["bad.toml", "schedule.toml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["fleet", "status"], None),
+        (["fleet", "status", "--far"], "fleet status: No such option '--far'."),
+        (["fleet", "stats"], "fleet: No such command 'stats'."),
+        (["fleet", "worker"], "worker does not end by itself, and a run has to"),
+    ],
+)
+def test_commands_of_a_group_are_judged(words: list[str], wrong: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command in a group is judged as the others are."""
+    group = click.Group("fleet", commands=[click.Command("status"), click.Command("worker")])
+    monkeypatch.setattr(LazyGroup, "resolve_command", lambda _, __, args: ("fleet", group, args[1:]))
+    told = judge_command(words)
+    assert told == wrong or (wrong is not None and told is not None and told.startswith(wrong))
 
 
 def test_a_good_command_is_judged_where_it_will_run(tmp_path: Path) -> None:

@@ -72,7 +72,11 @@ def test_the_notes_are_beside_the_file(file: Path) -> None:
     ("old", "new", "told"),
     [
         ("30 2 * * *", "30 25 * * *", "FILE [profiles.north] cron: '30 25 * * *' has '25' for the hour"),
-        ('"Europe/Berlin"', '"Europe/Belin"', "FILE [schedule] time_zone: 'Europe/Belin' is no time zone that"),
+        (
+            '"Europe/Berlin"',
+            '"Europe/Belin"',
+            "FILE [schedule] time_zone: 'Europe/Belin' is no time zone that",
+        ),
         ('"Europe/Berlin"', '"../etc/passwd"', "FILE [schedule] time_zone: '../etc/passwd' is no time zone that"),
         ('"Europe/Berlin"', '"Europe"', "FILE [schedule] time_zone: 'Europe' is no time zone that"),
         ("America/New_York", "", "FILE [profiles.south] time_zone: '' is no time zone that"),
@@ -95,6 +99,12 @@ def test_the_notes_are_beside_the_file(file: Path) -> None:
 def test_a_problem_is_named_with_its_key(file: Path, old: str, new: str, told: str) -> None:
     """Each with what is allowed, where the user wrote it."""
     assert any(line.startswith(told) for line in problems(file, GOOD.replace(old, new, 1)))
+
+
+def test_the_nearest_time_zone_is_named(file: Path) -> None:
+    """Zones have long names."""
+    (line,) = problems(file, GOOD.replace("Europe/Berlin", "Europe/Belin"))
+    assert "is no time zone that this machine knows; did you mean Europe/Berlin?; allowed: a name such as" in line
 
 
 def test_all_problems_are_told_at_once(file: Path) -> None:

@@ -74,6 +74,21 @@ def test_apscheduler_alone_would_run_twice_or_not_at_all() -> None:
     assert clocks([found], "America/Santiago") == ["09-07 00:30 -03"]
 
 
+@pytest.mark.parametrize(
+    "zone",
+    [
+        *(BERLIN, NEW_YORK, "UTC", "Asia/Kolkata", "Pacific/Chatham", "America/Santiago", "America/Havana"),
+        *("Africa/Cairo", "Africa/Casablanca", "Asia/Beirut", "Australia/Lord_Howe", "Antarctica/Troll"),
+    ],
+)
+def test_every_day_of_a_year_has_one_run(zone: str) -> None:
+    """Whatever the hour, and whenever, by how much and how often the clocks of a zone change."""
+    for minutes in range(0, 300, 30):
+        chosen = profile(f"{minutes % 60} {minutes // 60} * * *", zone)
+        found = between(chosen, at("2025-12-31T12:00", zone), at("2026-12-31T12:00", zone))
+        assert len({moment.astimezone(chosen.time_zone).date() for moment in found}) == len(found) == 365
+
+
 @pytest.mark.parametrize(("zone", "day"), [(BERLIN, "2026-03-29"), (NEW_YORK, "2026-03-08")])
 def test_times_that_coincide_after_a_leap_are_one(zone: str, day: str) -> None:
     """02:30 comes at 03:30 in that night, and 03:30 is there already."""

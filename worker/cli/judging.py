@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from worker.cli.group import COMMANDS, cli
+from worker.cli.group import cli
 from worker.cli.options import all_settings
 from worker.config import load_settings
-from worker.config.sources import suggest
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["judge_command", "judge_in"]
 
-_ENDLESS: Final = frozenset({"schedule", "simulate"})
+_ENDLESS: Final = frozenset({"schedule", "simulate", "fleet worker"})
 
 
 def judge_in(folder: Path) -> Callable[[Sequence[str]], str | None]:
@@ -40,25 +39,31 @@ def judge_command(words: Sequence[str]) -> str | None:
     Its options are judged by click, their values and the `--config` by the settings. Whether its input is there is
     not asked: that may be written shortly before the run.
     """
-    name, *rest = words
-    if name not in COMMANDS:
-        allowed = ", ".join(command for command in COMMANDS if command not in _ENDLESS)
-        return f"{name!r} is no command{suggest(name, COMMANDS)}; allowed: {allowed}"
-    if name in _ENDLESS:
-        return f"{name} does not end by itself, and a run has to"
     try:
-        with click.Context(cli, info_name="assign-worker") as parent, contextlib.redirect_stdout(io.StringIO()):
-            command = cli.get_command(parent, name)
-            assert command is not None  # noqa: S101 - the table names it
-            context = command.make_context(name, rest, parent=parent)
-            _judge_settings(context.params)
+        with contextlib.redirect_stdout(io.StringIO()):  # where --help would go
+            context = cli.make_context("assign-worker", list(words))
+            while isinstance(context.command, click.Group):
+                context = _enter(context.command, context)
+        if context.command_path.partition(" ")[2] in _ENDLESS:
+            return f"{context.info_name} does not end by itself, and a run has to"
+        _judge_settings(context.params)
     except click.UsageError as error:
-        return f"{name}: {error.format_message()}"
+        at_fault = error.ctx.command_path.partition(" ")[2] if error.ctx is not None else ""
+        return f"{at_fault}: {error.format_message()}" if at_fault else error.format_message()
     except UsageError as error:
-        return f"{name}: {error}"
+        return f"{words[0]}: {error}"
     except click.exceptions.Exit:
-        return f"{name}: asks for a page of help"
+        return f"{words[0]}: asks for a page of help or the version"
     return None
+
+
+def _enter(group: click.Group, context: click.Context) -> click.Context:
+    """The context of the command that a group's words name."""
+    # Private, and the only place where click keeps the words between reading and running them.
+    words = [*context._protected_args, *context.args]  # noqa: SLF001 - see above
+    name, command, rest = group.resolve_command(context, words)
+    assert command is not None  # noqa: S101 - resolve_command fails where there is none
+    return command.make_context(name, rest, parent=context)
 
 
 def _judge_settings(given: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from worker.schedule.profiles import Profile
 
 __all__ = ["Children"]
+
+_NO_BAR: Final = "ASSIGN_WORKER_PROGRESS"
+"""On a terminal, the bars of two runs and the scheduler's log would write over each other."""
 
 
 class Children:
@@ -42,6 +45,7 @@ class Children:
             *(sys.executable, "-P", "-m", "worker"),  # -P: no module is taken from the folder of the data
             *profile.command,
             cwd=self._folder,
+            env={_NO_BAR: "false", **os.environ},
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
@@ -28,7 +28,8 @@ def _zone(value: object) -> ZoneInfo:
     try:
         return ZoneInfo(value if isinstance(value, str) else "")
     except (LookupError, ValueError, OSError):  # unknown, no possible name, the name of a folder
-        raise ValueError("is no time zone that this machine knows") from None
+        near = suggest(str(value), available_timezones())
+        raise ValueError(f"is no time zone that this machine knows{near}") from None
 
 
 _Seconds = Annotated[float, BeforeValidator(parse_seconds)]
