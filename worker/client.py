@@ -135,7 +135,7 @@ class SeamClient:
             if route is None:
                 route = self._routes[workspace_id, call] = self._route(call, workspace_id)
             if isinstance(route, MissingKey):
-                return _no_key(call, began, route)
+                return _no_key(call, workspace_id, began, route)
             scope = self._deadlines.open()
             try:
                 async with scope:
@@ -152,6 +152,7 @@ class SeamClient:
                 error_type=kind,
                 error_message=mask_in(_told(error), self._secrets()),
                 stop=stop,
+                workspace_id=workspace_id,
             )
         duration = time.perf_counter() - clock
         request_id = headers.get("seam-request-id")
@@ -165,6 +166,7 @@ class SeamClient:
                 duration,
                 error_type="reply_too_large",
                 error_message=f"a reply with status {status} of more than {route.largest} bytes",
+                workspace_id=workspace_id,
             )
         reading = read_reply(call, status, reply, has_request_id=request_id is not None)
         if reading.verdict is Verdict.DONE:
@@ -179,6 +181,7 @@ class SeamClient:
                 reading.user,
                 reading.credentials,
                 reading.next_page_cursor,
+                workspace_id=workspace_id,
             )
         # Masked before a long message is cut, which might leave the first half of a key.
         reading = read_reply(call, status, self._masked(reply), has_request_id=request_id is not None)
@@ -195,6 +198,7 @@ class SeamClient:
             if reading.verdict is Verdict.LIMITED
             else None,
             stop=reading.stop,
+            workspace_id=workspace_id,
         )
 
     def _secrets(self) -> tuple[str, ...]:
@@ -211,7 +215,7 @@ def _assign_body(job: Job) -> bytes:
     return f'{{"acs_credential_id":"{job.acs_credential_id}","{job.user_key.value}":"{job.user_id}"}}'.encode()
 
 
-def _no_key(call: Call, began: float, missing: MissingKey) -> Attempt:
+def _no_key(call: Call, workspace_id: str | None, began: float, missing: MissingKey) -> Attempt:
     return Attempt(
         call,
         Verdict.HALT,
@@ -220,6 +224,7 @@ def _no_key(call: Call, began: float, missing: MissingKey) -> Attempt:
         error_type="missing_key",
         error_message=missing.reason,
         stop=StopCause.MISSING_KEY,
+        workspace_id=workspace_id,
     )
 
 

@@ -167,6 +167,8 @@ class Attempt(NamedTuple):
     """Seconds from the reply on, where the service named a time."""
     stop: StopCause | None = None
     """Set with `Verdict.HALT`."""
+    workspace_id: str | None = None
+    """As the call named it; None: the API key's own."""
 
 
 class Outcome(StrEnum):

@@ -51,7 +51,7 @@ class Pipeline:
         include_codes: keep PINs and card numbers.
         max_failures: how many rows may fail in this execution before it stops.
         total_rows: what a percentage in `max_failures` is of.
-        observers: told of every call.
+        observers: told of every call; those that are `CommitObserver` too, of every commit.
         on_step: told of every named step of the protocol; for tests that die there.
     """
 
@@ -96,7 +96,7 @@ class Pipeline:
             for shard in claim.shards
         }
         self._queue_of = {queue.lane: queue for queue in self._queues.values()}
-        self._supply = Supply(source, self._queues, Window(sending.concurrency), self, on_step)
+        self._supply = Supply(source, self._queues, Window(sending.concurrency), self, on_step, observers)
         self._waits = Waits(self._loop)
         self._tasks: dict[asyncio.Task[None], RowState] = {}
         self._notes: list[tuple[int, bool, int]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from worker.ledger.claims import Batch, OpenRow
     from worker.models import Attempt, Job
 
-__all__ = ["AttemptObserver", "Sender", "ShardSource"]
+__all__ = ["AttemptObserver", "CommitObserver", "Sender", "ShardSource"]
 
 
 class Sender(Protocol):
@@ -77,4 +77,13 @@ class AttemptObserver(Protocol):
 
     def __call__(self, run_id: str, row: int | None, number: int, attempt: Attempt, /) -> None:
         """`number` counts the row's assign calls, from 1."""
+        ...
+
+
+@runtime_checkable
+class CommitObserver(Protocol):
+    """An observer of attempts that is also told of every commit to the ledger."""
+
+    def committed(self, seconds: float, /) -> None:
+        """One took so long; called in the ledger's thread, and may raise nothing."""
         ...

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from worker.ledger.claims import Batch
 from worker.ledger.group_commit import GroupCommit
 from worker.models import Step
+from worker.ports import CommitObserver
 from worker.window import FETCH, REFILL_BELOW, ShardQueue, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from worker.models import Job
-    from worker.ports import ShardSource
+    from worker.ports import AttemptObserver, ShardSource
 
 __all__ = ["Consumer", "Supply"]
 
@@ -49,15 +51,17 @@ class Supply:
         window: how many rows may be open.
         consumer: is told of rows, ends and failures.
         on_step: told of the named steps around a commit, in the writer's thread; for tests that die there.
+        observers: those that are `CommitObserver` are told of each commit, in the writer's thread.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it joins
         self,
         source: ShardSource,
         queues: Mapping[int, ShardQueue],
         window: Window,
         consumer: Consumer,
         on_step: Callable[[Step], None] | None,
+        observers: Sequence[AttemptObserver] = (),
     ) -> None:
         self.window = window
         self._source = source
@@ -69,7 +73,9 @@ class Supply:
         self._fetches: set[asyncio.Task[None]] = set()
         self._dry: set[ShardQueue] = set()
         """Shards that ask for a mark as soon as the window has room."""
-        self._commit = GroupCommit(self._write, on_durable=self._on_durable, on_failure=consumer.on_broken)
+        self._observers = [observer for observer in observers if isinstance(observer, CommitObserver)]
+        write = self._write_timed if self._observers else self._write
+        self._commit = GroupCommit(write, on_durable=self._on_durable, on_failure=consumer.on_broken)
         self.record = self._commit.add
         self.record_details = self._commit.add_details
 
@@ -142,6 +148,13 @@ class Supply:
         self._source.write(batch)
         if self._on_step:
             self._on_step(Step.AFTER_MARK if batch.marks else Step.AFTER_COMMIT)
+
+    def _write_timed(self, batch: Batch) -> None:
+        began = time.perf_counter()
+        self._write(batch)
+        seconds = time.perf_counter() - began
+        for observer in self._observers:
+            observer.committed(seconds)
 
     def _on_durable(self, batch: Batch) -> None:
         self.window.open -= len(batch.results)
