@@ -98,9 +98,10 @@ class Started:
     """A command as a process of its own, with pipes and not with terminals; ended with its block."""
 
     def __init__(self, arguments: Iterable[object], environ: Mapping[str, str], folder: Path, **options: Any) -> None:
+        interpreter = options.pop("interpreter", ("-m", "worker"))
         settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **options}
         self.process = subprocess.Popen(  # noqa: S603 - this interpreter, our own command
-            [sys.executable, "-m", "worker", *map(str, arguments)],
+            [sys.executable, *interpreter, *map(str, arguments)],
             cwd=folder,
             env=dict(environ),
             stderr=subprocess.PIPE,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings
 
 from worker.config import (
+    Address,
     Bound,
     Credentials,
     Guards,
@@ -53,6 +54,10 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "log_level": ("debug", "debug"),
     "quiet": ("yes", True),
     "progress": ("off", False),
+    "notify": ("json://*** mailto://***", ("json://***", "mailto://***")),
+    "notify_on": ("failure", "failure"),
+    "metrics_port": ("0.0.0.0:9109", Address("0.0.0.0", 9109)),  # noqa: S104 - a setting, nobody listens
+    "metrics_file": ("/data/night.prom", Path("/data/night.prom")),
 }
 
 
@@ -185,6 +190,10 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
             "FIELD one of acs_credential_id, acs_user_id, user_identity_id, workspace_id",
         ),
         ({"name": " "}, "--name: ' ' is not allowed; allowed: text that is not empty"),
+        ({"notify": ["slack.com/abc"]}, "--notify: the value is no URL; allowed: URLs as Apprise has them"),
+        ({"notify_on": "sometimes"}, "--notify-on: 'sometimes' is not allowed; allowed: always, failure"),
+        ({"metrics_port": "0"}, "--metrics-port: '0' is no port; allowed: a port from 1 to 65535, or HOST:PORT"),
+        ({"metrics_file": "jobs.csv"}, "--metrics-file: 'jobs.csv' does not end in .prom"),
         ({"details": "perhaps"}, "--details: 'perhaps' is not allowed; allowed: true or false"),
         ({"endpoint": "http://example.com"}, "--endpoint: 'http://example.com' is plain http to a host"),
         ({"concurency": 3}, "--concurency: no such option; did you mean --concurrency?"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tests.readme.page import README, TOP, section, table
 from worker import errors
 from worker.config import Settings, load_settings, options_of
+from worker.metrics import Metrics
 from worker.models import Outcome
 from worker.readers import FIELDS
 from worker.report import exit_code_of
@@ -80,6 +81,13 @@ def test_defaults() -> None:
     assert f": {defaults.sending.max_attempts};" in told["--max-attempts"]
     assert told["--outage-patience"].endswith(f": {defaults.sending.outage_patience / 60:.0f} minutes")
     assert told["--log-level"].endswith(f": `{defaults.logging.log_level}`")
+
+
+def test_metrics() -> None:
+    """Every metric that is exported, with its labels."""
+    families = [(family.name, family.type) for family in Metrics("night").registry.collect()]
+    exported = [f"{name}_total" if kind == "counter" else name for name, kind in families]
+    assert first_column(table(section("Tell somebody"))) == exported
 
 
 def test_the_window() -> None:

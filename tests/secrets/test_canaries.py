@@ -15,8 +15,9 @@ import pytest
 from pydantic import ValidationError
 
 from tests.client.raw_server import reply, serving
-from tests.secrets.canaries import CARD, CODES, KEY, environ, found_in, found_under, said_by, start
+from tests.secrets.canaries import CARD, CODES, HOOK, KEY, PASSWORD, environ, found_in, found_under, said_by, start
 from tests.soak.ground import make_input
+from tests.telling.listener import Listener
 from worker.replies import LONGEST_MESSAGE
 from worker.seam import AssignReply, UserReply
 
@@ -176,6 +177,55 @@ def test_a_key_in_a_wrong_setting_is_not_repeated(case: Case) -> None:
     ):
         said = said_by(["run", case.jsonl, "--timeout", "0.5"], variables, case.folder)
         assert found_in(said.out + said.err) == []
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("place", ["flag", "variable", "file"])
+def test_a_notify_url_is_kept_secret(place: str, status: int, case: Case) -> None:
+    """Its password and its token, wherever it came from; and no other secret is in what it carries away."""
+    more: list[object] = ["--log-level", "debug", "--json", "--metrics-file", "m.prom", "--max-failures", "0"]
+    with Listener(status) as hook:
+        url = f"json://bell:{PASSWORD}@127.0.0.1:{hook.port}/{HOOK}"
+        variables = environ(case.url)
+        if place == "flag":
+            more += ["--notify", url]
+        elif place == "variable":
+            variables["ASSIGN_WORKER_NOTIFY"] = url
+        else:
+            (case.folder.parent / "settings.toml").write_text(f'[telling]\nnotify = "{url}"\n')
+            more += ["--config", "../settings.toml"]
+        said = said_by(["run", case.csv, *QUICK, *more], variables, case.folder)
+    assert said.code == 3, said.err[-500:]
+    assert found_in(said.out + said.err) == []
+    assert ("could not be sent" in said.err) == (status == 500)
+    assert found_under(case.folder) == {}
+    (heard,) = hook.heard
+    assert HOOK in heard.path
+    assert found_in(heard.body) == []
+    assert ("--notify 'json://***'" in heard.body.decode()) == (place == "flag")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--notify", "{url}", "--concurrency", "0"],
+        ["--notify", "json:/bell:{secrets}"],
+        ["--notify", "nonsense://bell:{secrets}@host/{secrets}"],
+        ["--notify", "{url}", "--metrics-file", "absent/m.prom"],
+        ["--notify", "{url}", "--ledger", "../jobs.csv/ledger.db"],
+    ],
+)
+def test_a_notify_url_is_not_repeated(arguments: list[str], case: Case) -> None:
+    """Whatever else is wrong with the command."""
+    secrets = f"{PASSWORD}{HOOK}"
+    url = f"json://bell:{PASSWORD}@127.0.0.1:1/{HOOK}"
+    said = said_by(
+        ["run", case.csv, *(word.format(url=url, secrets=secrets) for word in arguments)],
+        environ(case.url),
+        case.folder,
+    )
+    assert said.code == 2
+    assert found_in(said.out + said.err) == []
 
 
 def test_no_core_is_written(case: Case) -> None:

@@ -7,11 +7,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+import click
+
 from worker.cli.loading import start_logs
 from worker.cli.progress import Lines
 from worker.cli.rehearsal import Rehearsal
 from worker.cli.signals import Signals
-from worker.config import hide_password
+from worker.cli.telling import telling
+from worker.config import Settings, hide_notify_url, hide_password
 from worker.control import Control
 from worker.logs import LogAttempts
 
@@ -19,15 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from worker.cli.progress import Teller
-    from worker.config import Logging, Settings
+    from worker.cli.telling import Audience, Ended
+    from worker.config import Logging
     from worker.control import Progress
     from worker.models import StopCause
     from worker.ports import AttemptObserver
 
 __all__ = ["Call", "choose_teller", "execute"]
 
-_Report_co = TypeVar("_Report_co", covariant=True)
-_Report = TypeVar("_Report")
+_Report_co = TypeVar("_Report_co", bound="Ended", covariant=True)
+_Report = TypeVar("_Report", bound="Ended")
 
 _ONCE: Final = frozenset({"--again", "--recover"})
 """Flags that begin something: the command that goes on leaves them out, or it would begin anew."""
@@ -49,17 +53,24 @@ class Call(Protocol[_Report_co]):
         """Do it; the arguments are those of `run_batch`."""
 
 
-def execute(settings: Settings, call: Call[_Report], *, simulate: bool = False) -> _Report:
-    """Do one call to its end, or to the first signal.
+def execute(
+    settings: Settings, call: Call[_Report], *, name: str | None = None, simulate: bool = False, is_told: bool = True
+) -> _Report:
+    """Do one call to its end, or to the first signal, and tell whoever is to be told.
 
     Args:
         settings: of this call; in a rehearsal, its target is replaced.
         call: for example `partial(run_batch, source, again=again)`.
+        name: what it is called in metrics, spans and notifications, unless `--name` says; None: as the command is.
         simulate: rehearse against a look-alike that lives as long as the call.
+        is_told: False where the user alone is told: nothing is changed, or it is told otherwise.
     """
+    name = settings.output.name or name or click.get_current_context().info_name or ""
     with choose_teller(settings.logging) as teller, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         start_logs(settings, stream=teller.stream)
-        return runner.run(_run(settings, call, teller, simulate=simulate))
+        with telling(settings if is_told else Settings(), name) as audience:
+            report = audience.report = runner.run(_run(settings, call, teller, audience, simulate=simulate))
+        return report
 
 
 def choose_teller(logging: Logging) -> Teller:
@@ -81,7 +92,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _run(settings: Settings, call: Call[_Report], teller: Teller, *, simulate: bool) -> _Report:
+async def _run(
+    settings: Settings, call: Call[_Report], teller: Teller, audience: Audience, *, simulate: bool
+) -> _Report:
     control, rehearsal = Control(), Rehearsal()
     latest: Progress | None = None
 
@@ -89,6 +102,7 @@ async def _run(settings: Settings, call: Call[_Report], teller: Teller, *, simul
         nonlocal latest
         latest = progress
         teller(progress)
+        audience.watch(progress)
 
     def drain(cause: StopCause) -> None:
         control.stop(cause, f"interrupted by {cause.value.upper()}; the same command goes on from here")
@@ -106,11 +120,18 @@ async def _run(settings: Settings, call: Call[_Report], teller: Teller, *, simul
                 settings,
                 control=control,
                 watch=watch,
-                observers=(LogAttempts(),),
-                command=("assign-worker", *(hide_password(word) for word in sys.argv[1:] if word not in _ONCE)),
+                observers=(LogAttempts(), *audience.observers),
+                command=("assign-worker", *(_shown(word, settings) for word in sys.argv[1:] if word not in _ONCE)),
             )
         finally:
             await rehearsal.end()
+
+
+def _shown(word: str, settings: Settings) -> str:
+    """A word of the command line, as it may be repeated."""
+    for url in settings.telling.notify:
+        word = word.replace(url, hide_notify_url(url))
+    return hide_password(word)
 
 
 def _farewell(progress: Progress | None) -> str:

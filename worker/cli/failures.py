@@ -15,7 +15,7 @@ from worker.errors import AssignWorkerError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Invocation", "ends_quietly"]
+__all__ = ["Invocation", "ends_quietly", "exit_of"]
 
 INTERNAL_ERROR: Final = 70
 
@@ -63,6 +63,17 @@ def _report(raised: Exception, invocation: Invocation) -> int:
 
         get_logger().error("internal error", exc_info=raised)
     return INTERNAL_ERROR
+
+
+def exit_of(raised: BaseException) -> tuple[int, str]:
+    """The exit code that an error ends a command with, and the reason in words that may leave this machine."""
+    error = _innermost(raised)
+    if isinstance(error, AssignWorkerError):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + SIGINT, "It was interrupted. What was recorded is safe"
+    kind = type(error).__name__
+    return INTERNAL_ERROR, f"There was an internal error ({kind}). What was recorded is safe; stderr says more"
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -71,7 +71,7 @@ def _flag(heading: str, *flags: str, **attributes: Any) -> Callable[[_Decorated]
 
 
 _INPUT, _OUTPUT, _SERVICE, _SENDING = "Input", "Record", "Service", "Sending"
-_GUARDS, _SAYING = "When to stop early", "What is said"
+_GUARDS, _TELLING, _SAYING = "When to stop early", "Tell somebody", "What is said"
 
 _SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
     "format": option(
@@ -117,6 +117,14 @@ _SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
     "deadline": option(
         _GUARDS, "--deadline", metavar="HH:MM|SPAN", help="At this time (06:00), or after so long (2h30m)."
     ),
+    "notify": option(
+        _TELLING, "--notify", metavar="URL", multiple=True, help="At the end, by Apprise; a secret. Repeatable."
+    ),
+    "notify_on": option(_TELLING, "--notify-on", metavar="always|failure", help="Default: always."),
+    "metrics_port": option(
+        _TELLING, "--metrics-port", metavar="[HOST:]PORT", help="For Prometheus. Host by default: 127.0.0.1."
+    ),
+    "metrics_file": option(_TELLING, "--metrics-file", metavar="FILE", help="For a textfile collector: *.prom."),
     "log_format": option(_SAYING, "--log-format", metavar="console|json", help="Of the log. Default: console."),
     "log_level": option(
         _SAYING, "--log-level", metavar="LEVEL", help="debug, info, warning or error. Default: warning."

@@ -70,7 +70,7 @@ def command(
     from worker.cli.execution import execute  # noqa: PLC0415 - slow to import
     from worker.planning import make_plan  # noqa: PLC0415 - likewise
 
-    report = execute(settings, partial(make_plan, None if jobs == "-" else Path(jobs)))
+    report = execute(settings, partial(make_plan, None if jobs == "-" else Path(jobs)), is_told=False)
     if as_json:
         print_json(report.as_dict())
     else:

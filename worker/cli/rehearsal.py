@@ -18,6 +18,8 @@ __all__ = ["Rehearsal"]
 
 _START_SECONDS: Final = 20.0
 _END_SECONDS: Final = 5.0
+_SECRET: Final = ("SEAM_", "ASSIGN_WORKER_", "OTEL_")
+"""Variables that may hold secrets, and mean nothing to the look-alike."""
 
 
 class Rehearsal:
@@ -42,7 +44,7 @@ class Rehearsal:
             *("-P", "-m", "worker", "simulate", "--port", "0", "--end-with-stdin"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if not name.startswith("SEAM_")},
+            env={name: value for name, value in os.environ.items() if not name.startswith(_SECRET)},
             start_new_session=True,
         )
         assert self._process.stdout is not None  # noqa: S101 - a pipe, by the call above

@@ -54,6 +54,7 @@ STDIN: Final = "-"
         *("endpoint", "proxy", "ca_file"),
         *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details", "sync", "takeover"),
         *("max_failures", "deadline"),
+        *("notify", "notify_on", "metrics_port", "metrics_file"),
         *("log_format", "log_level", "quiet", "progress"),
     ),
 )
@@ -82,7 +83,7 @@ def command(  # noqa: PLR0913 - one parameter an option
 
     source = None if jobs == STDIN else Path(jobs)
     call = partial(run_batch, source, again=again, recover=recover, rehearsal=simulate)
-    report = execute(settings, call, simulate=simulate)
+    report = execute(settings, call, name="stdin" if source is None else source.name, simulate=simulate)
     if as_json:
         print_json(report.as_dict())
     else:

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from worker.config.credentials import Credentials
+from worker.config.destinations import Address, hide_notify_url, parse_notify_urls
 from worker.config.sources import Leaf
 from worker.config.values import (
     Bound,
@@ -33,7 +34,7 @@ from worker.config.values import (
     parse_seconds,
 )
 
-__all__ = ["Guards", "Input", "Logging", "Output", "Sending", "Target"]
+__all__ = ["Guards", "Input", "Logging", "Output", "Sending", "Target", "Telling"]
 
 
 def _not_bool(value: object) -> object:
@@ -45,6 +46,12 @@ def _not_bool(value: object) -> object:
 def _existing_file(path: Path) -> Path:
     if not path.is_file():
         raise ValueError("is not a file")
+    return path
+
+
+def _textfile(path: Path) -> Path:
+    if path.suffix != ".prom":  # the collector reads no other, and so no input or ledger is overwritten
+        raise ValueError("does not end in .prom")
     return path
 
 
@@ -188,3 +195,27 @@ class Logging(_Section):
     """Say nothing but warnings and the result."""
     progress: bool = True
     """Show a bar where stderr is a terminal."""
+
+
+class Telling(_Section):
+    """Who is told of a run, while it works and when it ends."""
+
+    notify: Annotated[
+        tuple[Annotated[str, PlainSerializer(hide_notify_url, when_used="json")], ...],
+        BeforeValidator(parse_notify_urls),
+        Leaf("URLs as Apprise has them, such as mailto://… or slack://…", is_secret=True),
+    ] = Field(default=(), repr=False)
+    """Told when the command ends; each URL is a secret."""
+    notify_on: Literal["always", "failure"] = "always"
+    """`failure`: only where the exit code is not 0."""
+    metrics_port: Annotated[
+        InstanceOf[Address] | None,
+        BeforeValidator(lambda value: value if value is None else Address.parse(value)),
+        PlainSerializer(lambda value: value and str(value), when_used="json"),
+        Leaf("a port from 1 to 65535, or HOST:PORT"),
+    ] = None
+    """Prometheus reads the metrics there while the command works."""
+    metrics_file: Annotated[
+        Annotated[Path, AfterValidator(_textfile)] | None, Leaf("a path that ends in .prom", is_path=True)
+    ] = None
+    """The metrics as a file for a textfile collector, kept fresh and left behind."""

@@ -24,7 +24,8 @@ from worker.config.credential_sources import (
     read_env_file,
 )
 from worker.config.credentials import Credentials
-from worker.config.sections import Guards, Input, Logging, Output, Sending, Target
+from worker.config.destinations import notify_secrets
+from worker.config.sections import Guards, Input, Logging, Output, Sending, Target, Telling
 from worker.config.sources import (
     Layer,
     environment_layer,
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     input: Input = Input()
     output: Output = Output()
     logging: Logging = Logging()
+    telling: Telling = Telling()
 
     @classmethod
     def settings_customise_sources(
@@ -139,7 +141,8 @@ class Settings(BaseSettings):
         """Every secret that these settings hold, in the clear, for whatever removes them from output."""
         passwords = (url_password(self.output.ledger), url_password(self.target.proxy))
         spellings = (form for word in passwords if word for form in (word, unquote(word)))
-        return tuple(dict.fromkeys((*self.target.credentials.secret_values(), *spellings)))
+        urls = (secret for url in self.telling.notify for secret in notify_secrets(url))
+        return tuple(dict.fromkeys((*self.target.credentials.secret_values(), *spellings, *urls)))
 
 
 def load_settings(

@@ -1,0 +1,111 @@
+"""What is said of a run that has ended, in a notification: a title and a page of plain text.
+
+It leaves the machine, so it holds counts, kinds of failure with one example each, and sentences of ours: no ids of
+people or credentials, no columns of the input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from worker.cli.words import amount
+from worker.logs import escape_controls
+from worker.models import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.report import Failure, RunReport
+
+__all__ = ["Message", "of_end", "of_error", "of_report"]
+
+MOST_FAILURES: Final = 5
+MOST_STOPS: Final = 5
+LONGEST_TEXT: Final = 300
+"""Characters of a text of foreign origin."""
+_NOT_WELL: Final = (Outcome.FAILED, Outcome.INVALID, Outcome.CONFLICT, Outcome.IN_DOUBT)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A notification."""
+
+    title: str
+    body: str
+    exit_code: int
+
+
+def of_report(report: RunReport) -> Message:
+    """What a run came to, what failed most, why it stopped, and what to do."""
+    name = _plain(report.name)
+    rehearsal = "rehearsal of " if report.rehearsal else ""
+    lines = [f"Run {report.run_id} of {name} ended with exit code {report.exit_code}.", _counts(report)]
+    lines += _listed("", [f"Stopped{_whose(stop.workspace_id)}: {_plain(stop.message)}" for stop in report.stops])
+    lines += _listed("What failed most:", [f"- {_kind(failure)}" for failure in report.failures], MOST_FAILURES)
+    lines += _listed("To do:", [f"- {_plain(step, longest=2000)}" for step in report.next_steps])
+    lines += _listed("", [_plain(note) for note in report.notes])
+    return Message(f"assign-worker: {rehearsal}{name} {_ending(report)}", "\n".join(lines), report.exit_code)
+
+
+def of_error(name: str, reason: str, exit_code: int) -> Message:
+    """A command that ended with an error, and so without a report."""
+    name = _plain(name)
+    return Message(
+        f"assign-worker: {name} ended with an error",
+        f"The run of {name} ended with exit code {exit_code}.\n\n{_plain(reason, longest=2000)}",
+        exit_code,
+    )
+
+
+def of_end(name: str, exit_code: int) -> Message:
+    """A command whose report is no run's: that it has ended, and how."""
+    name = _plain(name)
+    how = "all is well" if exit_code == 0 else "something is to look at"
+    return Message(f"assign-worker: {name} ended, {how}", f"It ended with exit code {exit_code}.", exit_code)
+
+
+def _ending(report: RunReport) -> str:
+    if report.state == "finished":
+        bad = sum(report.outcomes.get(outcome, 0) for outcome in _NOT_WELL)
+        return f"finished, {_rows(bad)} of {amount(report.rows)} to look at" if bad else "finished, all is well"
+    left = report.outcomes.get(Outcome.PENDING, 0)
+    return f"stopped early, {_rows(left)} of {amount(report.rows)} not sent"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{amount(count)} rows"
+
+
+def _counts(report: RunReport) -> str:
+    counts = (f"{amount(rows)} {outcome.value}" for outcome in Outcome if (rows := report.outcomes.get(outcome, 0)))
+    return f"{_rows(report.rows)}: {', '.join(counts)}." if report.rows else "It had no rows."
+
+
+def _whose(workspace_id: str | None) -> str:
+    return f" (workspace {_plain(workspace_id)})" if workspace_id else ""
+
+
+def _kind(failure: Failure) -> str:
+    kind = f"{failure.outcome.value}{f', {_plain(failure.error_type)}' if failure.error_type else ''}"
+    # What is wrong with a row of the input is told by repeating a cell of it.
+    said = f": {_plain(failure.message)}" if failure.message and failure.outcome is not Outcome.INVALID else ""
+    return f"{_rows(failure.rows)} {kind}; e.g. row {failure.example_row}{said}"
+
+
+def _listed(heading: str, lines: list[str], most: int = MOST_STOPS) -> Iterator[str]:
+    """A paragraph, bounded; nothing of it where there are no lines."""
+    if not lines:
+        return
+    yield ""
+    if heading:
+        yield heading
+    yield from lines[:most]
+    if len(lines) > most:
+        yield f"… and {len(lines) - most} more"
+
+
+def _plain(text: str, *, longest: int = LONGEST_TEXT) -> str:
+    """On one line, without what drives a terminal, and not too long."""
+    text = escape_controls(text)
+    return text if len(text) <= longest else f"{text[:longest]}…"
