@@ -156,6 +156,7 @@ def test_a_killed_run_ends_no_scheduler(service: Service, tmp_path: Path) -> Non
         child_of(started).kill()
         end = told(started, "run ended")
         assert (end["exit_code"], end["level"]) == (137, "error")
+        assert end["meaning"] == "killed by signal 9; what was recorded is safe"
         assert started.process.poll() is None
         assert started.end(signal.SIGTERM).code == 143
 

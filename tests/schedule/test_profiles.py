@@ -93,6 +93,11 @@ def test_the_notes_are_beside_the_file(file: Path) -> None:
         ('["check", "south.csv"]', "[]", "FILE [profiles.south] command: [] is not allowed; allowed: the words after"),
         ('["check", "south.csv"]', '"check"', "FILE [profiles.south] command: 'check' is not allowed; allowed: the"),
         ('["check", "south.csv"]', '["check", 5]', "FILE [profiles.south] command: ['check', 5] is not allowed"),
+        (
+            '"south.csv"',
+            '"a\\u0000"',
+            "FILE [profiles.south] command: ['check', 'a\\x00'] is not allowed; allowed: the",
+        ),
         ("[profiles.south]", "[[profiles.south]]", "FILE [profiles.south]: is a section; allowed: keys under"),
     ],
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from apscheduler.triggers.cron import CronTrigger
 
 from tests.schedule.making import at, profile
-from worker.schedule import Note, first_start, next_start
+from worker.schedule import Note, first_start, is_owed, next_start
 from worker.schedule.times import next_moment
 
 if TYPE_CHECKING:
@@ -162,3 +162,20 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 def test_with_what_a_scheduler_begins(note: Note | None, first: str) -> None:
     """A missed or interrupted run lies in the past; new and changed profiles owe nothing."""
     assert first_start(profile("30 2 * * *"), note, NOW) == at(first)
+
+
+@pytest.mark.parametrize(
+    ("cron", "more", "first", "owed"),
+    [
+        ("30 2 * * *", {}, "2026-11-20T02:30", True),
+        ("30 2 * * *", {}, "2026-11-25T02:30", False),
+        ("30 2 * * *", {"missed": "skip", "grace": 3600.0}, "2026-11-24T02:30", False),
+        ("30 11 * * *", {"missed": "skip", "grace": 3600.0}, "2026-11-24T11:30", True),
+        ("30 11 * * *", {"missed": "skip", "grace": 1200.0}, "2026-11-24T11:30", False),
+        # Missed since days, the last time not long ago.
+        ("30 11 * * *", {"missed": "skip", "grace": 3600.0}, "2026-11-20T11:30", True),
+    ],
+)
+def test_what_is_run_at_once(cron: str, more: dict[str, Any], first: str, *, owed: bool) -> None:
+    """Noon has come: what was missed is owed, or too late."""
+    assert is_owed(profile(cron, **more), at(first), NOW) is owed

@@ -82,22 +82,20 @@ async def _serve(schedule: Schedule) -> StopCause:
 
 
 def _print_times(schedule: Schedule) -> None:
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - for this page only
+    from datetime import UTC, datetime  # noqa: PLC0415 - for this page only
 
     from worker.cli.page import cell, open_page, plain_table  # noqa: PLC0415 - slow to import
-    from worker.schedule import Notes, first_start, next_start  # noqa: PLC0415 - likewise
+    from worker.schedule import Notes, first_start, is_owed, next_start  # noqa: PLC0415 - likewise
 
     notes, host, now = Notes(schedule.state), platform.node(), datetime.now(UTC)
     notes.load()
     table = plain_table("profile", "next", "then", "time zone")
     for profile in schedule.profiles:
         first = first_start(profile, notes.get(profile), now, host=host)
-        is_owed = first <= now and (profile.missed != "skip" or now - first <= timedelta(seconds=profile.grace))
+        at_once = ["at once: missed"] if is_owed(profile, first, now, host=host) else []
         upcoming = [next_start(profile, now, host=host)]
         upcoming.append(next_start(profile, upcoming[0], host=host))
         times = [f"{moment.astimezone(profile.time_zone):%Y-%m-%d %H:%M:%S}" for moment in upcoming]
-        table.add_row(
-            cell(profile.name), *(["at once: missed", times[0]] if is_owed else times), cell(profile.time_zone)
-        )
+        table.add_row(cell(profile.name), *[*at_once, *times][:2], cell(profile.time_zone))
     with open_page() as console:
         console.print(table)

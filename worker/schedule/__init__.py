@@ -4,7 +4,7 @@ from worker.schedule.children import Children
 from worker.schedule.notes import Note, Notes
 from worker.schedule.profiles import Profile, Schedule, load_schedule
 from worker.schedule.service import serve
-from worker.schedule.times import first_start, next_start
+from worker.schedule.times import first_start, is_owed, next_start
 
 __all__ = [
     "Children",
@@ -13,6 +13,7 @@ __all__ = [
     "Profile",
     "Schedule",
     "first_start",
+    "is_owed",
     "load_schedule",
     "next_start",
     "serve",

@@ -50,7 +50,7 @@ class Profile(BaseModel):
     time_zone: Annotated[InstanceOf[ZoneInfo], BeforeValidator(_zone), Leaf("a name such as Europe/Berlin, or UTC")]
     """In which the expression is meant."""
     command: Annotated[
-        tuple[Annotated[str, StringConstraints(strict=True)], ...],
+        tuple[Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00]*$")], ...],
         Leaf('the words after assign-worker, such as ["run", "residents.csv"]'),
     ] = Field(min_length=1)
     """As on the command line; its paths are relative to the file of the schedule."""

@@ -120,7 +120,7 @@ class _Nights:
         tell(
             "run ended",
             exit_code=code,
-            meaning=_MEANINGS.get(code, "an error inside assign-worker; what was recorded is safe"),
+            meaning=_meaning(code),
             seconds=round((self._now() - began).total_seconds(), 1),
             **({} if self.draining else {"next": self.next(profile.name)}),
         )
@@ -131,6 +131,11 @@ class _Nights:
 
     def _told(self, name: str, moment: datetime) -> str:
         return moment.astimezone(self._zones[name]).isoformat(timespec="seconds")
+
+
+def _meaning(code: int) -> str:
+    killed = f"killed by signal {code - 128}" if code > 128 else "an error inside assign-worker"  # noqa: PLR2004 - a shell's
+    return _MEANINGS.get(code, f"{killed}; what was recorded is safe")
 
 
 async def serve(  # noqa: PLR0913 - the parts that tests replace

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from worker.schedule.notes import Note
     from worker.schedule.profiles import Profile
 
-__all__ = ["first_start", "next_moment", "next_start"]
+__all__ = ["first_start", "is_owed", "next_moment", "next_start"]
 
 _BEFORE_A_LEAP: Final = timedelta(hours=3)
 """Longer than any zone's clocks leap."""
@@ -58,3 +58,14 @@ def first_start(profile: Profile, note: Note | None, now: datetime, *, host: str
     if note is None or not note.fits(profile):
         return next_start(profile, now, host=host)
     return note.through if note.open else next_start(profile, note.through, host=host)
+
+
+def is_owed(profile: Profile, first: datetime, now: datetime, *, host: str = "") -> bool:
+    """Whether a scheduler that begins `now` with the start `first` runs the profile at once.
+
+    Of several missed starts the last one counts; where they are skipped, it has to be within the grace time.
+    """
+    if first > now:
+        return False
+    earliest = now - timedelta(seconds=profile.grace)
+    return profile.missed != "skip" or first >= earliest or next_start(profile, earliest, host=host) <= now
