@@ -36,6 +36,8 @@ class Progress:
     """Requests/s that the service was found to take."""
     note: str | None = None
     """Why nothing moves, where nothing does."""
+    workspaces: Mapping[str | None, Mapping[Outcome, int]] = field(default_factory=dict)
+    """`outcomes` by workspace, where the run has several; goes on counting."""
 
 
 class Control:

@@ -23,7 +23,7 @@ from worker.ledger import holder
 from worker.ledger.claimed import ClaimedRun
 from worker.ledger.claims import claim_run, doubt_open_rows, has_open_rows
 from worker.ledger.intentions import decide_by_owners, unread_shards, wanted_by_sync
-from worker.ledger.queries import count_outcomes
+from worker.ledger.queries import count_by_workspace
 from worker.ledger.readings import Readings
 from worker.ledger.runs import get_run, learn_workspace, note_stop, workspace_of
 from worker.ledger.staging import reject_other_workspaces
@@ -221,7 +221,7 @@ class Executor:
         around, engine = self._around, self._ledger.engine
         if recover:
             await asyncio.to_thread(doubt_open_rows, engine, run.run_no)
-        before = await asyncio.to_thread(count_outcomes, engine, run.run_no)
+        before = await asyncio.to_thread(count_by_workspace, engine, run.run_no)
         claim = await asyncio.to_thread(claim_run, engine, run.run_no, holder=holder(), now=time.time())
         claim = replace(claim, shards=tuple(shard for shard in claim.shards if shard.shard not in without))
         claimed = ClaimedRun(engine, claim)

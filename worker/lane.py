@@ -7,11 +7,12 @@ All times are monotonic seconds.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from worker.breaker import Breaker, RetryBudget
-from worker.models import Attempt, Stop, StopCause, Verdict
+from worker.models import Attempt, Outcome, Stop, StopCause, Verdict
 from worker.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Lane:
         "budget",
         "endpoint",
         "in_flight",
+        "outcomes",
         "stop",
         "successes",
         "throttle",
@@ -68,6 +70,8 @@ class Lane:
         self.in_flight = 0
         self.successes = 0
         """Replies that show the service at work; a row's attempt counts only if there was one since."""
+        self.outcomes: Counter[Outcome] = Counter()
+        """Rows of this workspace that have their result."""
         self.stop: Stop | None = None
         self._patience = sending.outage_patience
         self._trouble_since: float | None = None

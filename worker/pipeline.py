@@ -212,6 +212,7 @@ class Pipeline:
         if attempt.verdict is Verdict.DONE and not outcomes.names_another(job, credential):
             rules = self._rules
             self._record(
+                lane,
                 outcomes.assigned(
                     job,
                     attempt,
@@ -221,7 +222,7 @@ class Pipeline:
                     attempts=opened.attempts + 1,
                     previous_acs_user_id=None if owner is None else owner.acs_user_id,
                     previous_owner_state=None if owner is None else owner.state,
-                )
+                ),
             )
             return
         state = self._state(lane, opened, sent_before=True)
@@ -283,7 +284,7 @@ class Pipeline:
         task.add_done_callback(self._on_settled)
 
     async def _settle(self, state: RowState) -> None:
-        self._record(await self._settler.settle(state))
+        self._record(state.lane, await self._settler.settle(state))
 
     def _on_settled(self, task: asyncio.Task[None]) -> None:
         state = self._tasks.pop(task)
@@ -389,9 +390,10 @@ class Pipeline:
             self._broken = error
         self.stop(Stop(StopCause.LEDGER if isinstance(error, AssignWorkerError) else StopCause.INTERNAL, str(error)))
 
-    def _record(self, result: Result) -> None:
+    def _record(self, lane: Lane, result: Result) -> None:
         """A row's final word: to the ledger, and into the counts."""
         self._supply.record(result)
+        lane.outcomes[result.outcome] += 1
         counts = self.execution.outcomes
         counts[result.outcome] += 1
         if self._max_failures is not None and result.outcome in {Outcome.FAILED, Outcome.IN_DOUBT}:

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from worker.control import Progress
+from worker.ledger.queries import NOWHERE
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -40,10 +41,21 @@ async def tell_reading(watch: Callable[[Progress], None], survey: Survey) -> Non
 
 
 async def tell_sending(
-    watch: Callable[[Progress], None], pipeline: Pipeline, rows: int, before: Mapping[Outcome, int]
+    watch: Callable[[Progress], None],
+    pipeline: Pipeline,
+    rows: int,
+    before: Mapping[str | None, Mapping[Outcome, int]],
 ) -> None:
-    """Tell what a pipeline has done, on top of what was done `before`, until cancelled."""
-    settled = Counter({outcome: count for outcome, count in before.items() if outcome not in _OPEN})
+    """Tell what a pipeline has done, on top of what was done `before` in each workspace, until cancelled."""
+    workspaces = {
+        name: Counter({outcome: count for outcome, count in counts.items() if outcome not in _OPEN})
+        for name, counts in before.items()
+    }
+    settled = sum(workspaces.values(), Counter[Outcome]())
+    has_several = len(workspaces.keys() - {NOWHERE}) > 1
+    for lane in pipeline.lanes:
+        lane.outcomes.update(workspaces.get(lane.workspace_id, {}))
+        workspaces[lane.workspace_id] = lane.outcomes
     looks: deque[tuple[float, int]] = deque(maxlen=_RATE_SPAN)
     while True:
         outcomes = settled + pipeline.execution.outcomes
@@ -63,6 +75,7 @@ async def tell_sending(
                 throttled=any(lane.throttle.throttled for lane in lanes),
                 limit_rate=sum(found) if found else None,
                 note=pipeline.trouble,
+                workspaces=workspaces if has_several else {},
             )
         )
         await asyncio.sleep(INTERVAL)

@@ -14,7 +14,9 @@ from tests.ledger.filling import claimed, result, row, settle, staged, uuid
 from worker.ledger.chains import chain_of
 from worker.ledger.claims import Batch, doubt_open_rows
 from worker.ledger.queries import (
+    NOWHERE,
     Group,
+    count_by_workspace,
     count_decided,
     count_outcomes,
     fetch_examples,
@@ -120,6 +122,9 @@ def test_sums_agree_with_the_rows(ledger: Ledger) -> None:
     run = filled(ledger)
     entries = [entry.result for entry in stream_export(ledger.engine, run.run_no)]
     assert count_outcomes(ledger.engine, run.run_no) == Counter(entry.outcome for entry in entries)
+    places = count_by_workspace(ledger.engine, run.run_no)
+    assert sum(places.values(), Counter[Outcome]()) == count_outcomes(ledger.engine, run.run_no)
+    assert places[NOWHERE] == {Outcome.INVALID: 4}
     decided = count_decided(ledger.engine, run.run_no)
     assert decided == {Outcome.ASSIGNED: 21, Outcome.FAILED: 6, Outcome.INVALID: 4}
     groups = list(group_rows(ledger.engine, chain_of(ledger.engine, run.run_no)))

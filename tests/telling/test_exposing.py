@@ -127,22 +127,61 @@ def test_the_last_success_outlives_a_bad_night(service: Service, tmp_path: Path)
     assert told["last_success_timestamp_seconds"] == first
 
 
-def test_rows_of_several_workspaces(service: Service, tmp_path: Path) -> None:
-    """Each with its own, and those that were rejected when read."""
-    workspaces = [f"0000000{number}-0000-4000-8000-000000000000" for number in (1, 2)]
-    for workspace in workspaces:
+WORKSPACES = tuple(f"0000000{number}-0000-4000-8000-000000000000" for number in (1, 2))
+
+
+def in_two_workspaces(service: Service, tmp_path: Path, count: int) -> tuple[list[object], dict[str, str]]:
+    """A run over two workspaces by turns, its last row invalid: the command, and the environment."""
+    for workspace in WORKSPACES:
         service.configure(access={"api_keys": {f"seam_key_of_{workspace[:8]}": workspace}})
-    jobs = [{**job, "workspace_id": workspaces[number % 2]} for number, job in enumerate(make_jobs(7))]
-    jobs[6]["acs_user_id"] = "nobody"
-    tables = (f'[workspaces."{workspace}"]\napi_key_env = "KEY_{workspace[:8]}"\n' for workspace in workspaces)
+    jobs = [{**job, "workspace_id": WORKSPACES[number % 2]} for number, job in enumerate(make_jobs(count))]
+    jobs[-1]["acs_user_id"] = "nobody"
+    tables = (f'[workspaces."{workspace}"]\napi_key_env = "KEY_{workspace[:8]}"\n' for workspace in WORKSPACES)
     (tmp_path / "c.toml").write_text("".join(tables))
-    keys = {f"KEY_{workspace[:8]}": f"seam_key_of_{workspace[:8]}" for workspace in workspaces}
-    command = ["run", write_jobs(tmp_path / "jobs.csv", jobs), "--config", "c.toml", "--metrics-file", "m.prom"]
-    ended = call(command, {**service.environ(**keys), "SEAM_API_KEY": ""})
+    keys = {f"KEY_{workspace[:8]}": f"seam_key_of_{workspace[:8]}" for workspace in WORKSPACES}
+    command: list[object] = ["run", write_jobs(tmp_path / "jobs.csv", jobs), "--config", "c.toml"]
+    return command, {**service.environ(**keys), "SEAM_API_KEY": ""}
+
+
+def test_rows_of_several_workspaces(service: Service, tmp_path: Path) -> None:
+    """Each with its own at the end, and those that were rejected when read."""
+    command, environ = in_two_workspaces(service, tmp_path, 7)
+    ended = call([*command, "--metrics-file", "m.prom"], environ)
     assert ended.code == 1, ended.err
     told = read(Path("m.prom").read_text())
-    assert [told[f"rows assigned {workspace}"] for workspace in workspaces] == [3, 3]
+    assert [told[f"rows assigned {workspace}"] for workspace in WORKSPACES] == [3, 3]
     assert told["rows invalid none"] == 1
+
+
+def test_workspaces_are_told_apart_while_it_works(service: Service, tmp_path: Path) -> None:
+    """The rows of each, those of an earlier execution included."""
+    service.configure(latency={"median": 0.05})
+    command, environ = in_two_workspaces(service, tmp_path, 801)
+    port = free_port()
+    command += ["--metrics-port", port, "--concurrency", "8", "--json"]
+
+    def until_each_has(rows: float) -> dict[str, float]:
+        seen: dict[str, float] = {}
+
+        def reached() -> bool:
+            seen.clear()
+            seen.update(scrape(port))
+            return all(seen.get(f"rows assigned {workspace}", 0) >= rows for workspace in WORKSPACES)
+
+        wait_for(reached)
+        assert seen["run_state sending"] == 1
+        assert seen["rows invalid none"] == 1
+        assert "rows assigned default" not in seen
+        return seen
+
+    with Started(command, environ, tmp_path) as started:
+        until_each_has(20)
+        document = started.end(signal.SIGTERM).document()
+    before = {place["workspace_id"]: place["outcomes"]["assigned"] for place in document["workspaces"]}
+    with Started(command, environ, tmp_path) as started:
+        seen = until_each_has(1)
+        assert all(seen[f"rows assigned {workspace}"] >= before[workspace] for workspace in WORKSPACES)
+        assert started.end(signal.SIGTERM).code == 143
 
 
 def test_an_error_is_told_too(service: Service) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from worker.cli.failures import exit_of
 from worker.cli.message import Message, of_end, of_error, of_report
+from worker.ledger.queries import NOWHERE
 from worker.logs import get_logger, mask_secrets
 from worker.report import RunReport
 
@@ -35,8 +36,6 @@ __all__ = ["Audience", "Ended", "telling"]
 _SPAN_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _FINISHED: Final = (0, 1)
 """Exit codes of runs whose rows are all settled."""
-NO_WORKSPACE: Final = "none"
-"""Stands for the workspace of rows that were rejected when they were read."""
 
 
 class Ended(Protocol):
@@ -95,7 +94,7 @@ class Audience:
         if self._metrics is not None:
             self._metrics.look(
                 state=progress.phase,
-                rows={None: progress.outcomes} if progress.outcomes else None,
+                rows=progress.workspaces or ({None: progress.outcomes} if progress.outcomes else None),
                 in_flight=progress.in_flight,
                 rows_per_second=progress.rate,
                 limit=progress.limit_rate,
@@ -175,7 +174,7 @@ def _rows_of(report: RunReport) -> Mapping[str | None, Mapping[Outcome, int]]:
     for outcomes in rows.values():
         rest.subtract(outcomes)
     if +rest:
-        rows[NO_WORKSPACE] = +rest
+        rows[NOWHERE] = +rest
     return rows
 
 

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from worker.ledger.chains import Chain
 
 __all__ = [
+    "NOWHERE",
     "ExportRow",
     "Group",
+    "count_by_workspace",
     "count_decided",
     "count_outcomes",
     "count_replaced",
@@ -40,6 +42,8 @@ __all__ = [
     "stream_latencies",
 ]
 
+NOWHERE: Final = "none"
+"""In place of the workspace of rows that were rejected when they were read."""
 PENDING_DETAIL: Final = "not sent: the run stopped first; the same command goes on from here"
 IN_DOUBT_DETAIL: Final = (
     "it may have been sent, and no reply is recorded; the same command reads its owner back before it sends again"
@@ -210,6 +214,19 @@ def count_outcomes(engine: Engine, run_no: int) -> Counter[Outcome]:
     outcome = view.told["outcome"]
     query = view.select(outcome, func.count()).group_by(outcome)
     return Counter({_OUTCOMES[word]: count for word, count in _stream(engine, query, run_no)})
+
+
+def count_by_workspace(engine: Engine, run_no: int) -> dict[str | None, Counter[Outcome]]:
+    """`count_outcomes` by workspace: None is the API key's own, and what was rejected when read is in `NOWHERE`."""
+    view = _View()
+    shard, outcome = view.rows.c.shard, view.told["outcome"]
+    query = view.select(shard, outcome, func.count()).group_by(shard, outcome)
+    names = fetch_workspaces(engine, run_no)
+    counts: dict[str | None, Counter[Outcome]] = {}
+    for number, word, rows in _stream(engine, query, run_no):
+        name = NOWHERE if number is None else names[number]
+        counts.setdefault(name, Counter())[_OUTCOMES[word]] += rows
+    return counts
 
 
 def count_replaced(engine: Engine, chain: Chain) -> tuple[int, int]:
