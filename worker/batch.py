@@ -119,7 +119,10 @@ class _Batch:
                 return await executor.execute(partial(self._open, staged, sha256), recover=recover)
             await asyncio.to_thread(discard_staging, self._engine)
         if run.state == "finished":
-            note = f"run {run.id} has already sent this input; --again sends it once more"
+            note = (
+                f"run {run.id} has already sent this input; --again sends it once more, "
+                "`assign-worker retry` only what did not succeed"
+            )
             return await executor.finish(run, note=note)
         return await executor.execute(partial(reopen, self._engine, run), recover=recover)
 

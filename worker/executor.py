@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from worker.paths import Paths
     from worker.ports import AttemptObserver
 
-__all__ = ["Executor", "Surroundings", "reopen"]
+__all__ = ["Executor", "Surroundings", "check_workspace", "is_for_one_workspace", "reopen"]
 
 
 def _nobody(_: Progress) -> None:
@@ -81,12 +81,15 @@ class Executor:
         self._settings = around.settings
         self._control = around.control
 
-    async def execute(self, opening: Callable[[str | None], Run], *, recover: bool = False) -> RunReport:
+    async def execute(
+        self, opening: Callable[[str | None], Run], *, recover: bool = False, note: str | None = None
+    ) -> RunReport:
         """Send what is left of a run, then export and report.
 
         Args:
             opening: told the key's workspace, if that is known, it gives the open run; called in a thread.
             recover: read every unsettled row back before sending it.
+            note: a sentence for the report.
 
         Raises:
             UsageError: from `opening`; nothing was sent.
@@ -98,7 +101,7 @@ class Executor:
             stops: Sequence[Stop] = (preflight.stop,) if preflight.stop is not None else ()
             if not stops:
                 stops = await self._go(client, run, recover=recover)
-        return await self.finish(run, stops=stops)
+        return await self.finish(run, stops=stops, note=note)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[tuple[SeamClient, Preflight]]:
@@ -267,22 +270,34 @@ def reopen(engine: Engine, run: Run, workspace_id: str | None) -> Run:
     Raises:
         ConfigError: it is not.
     """
-    if workspace_id is None:
-        return run
+    check_workspace(engine, run, workspace_id)
+    return run if workspace_id is None else learn_workspace(engine, run.run_no, workspace_id)
+
+
+def check_workspace(engine: Engine, run: Run, workspace_id: str | None) -> None:
+    """Refuse the key of another workspace than a run was begun in.
+
+    Raises:
+        ConfigError: it is one.
+    """
     with engine.connect() as connection:
         begun_in = workspace_of(connection, run.run_no)
-    if begun_in not in {None, workspace_id}:
+    if workspace_id is not None and begun_in not in {None, workspace_id}:
         raise ConfigError(
             f"run {run.id} of this input was begun in workspace {begun_in}, and the key is for "
             f"{workspace_id}; use the first key to go on, or another --ledger for a run of its own"
         )
-    return learn_workspace(engine, run.run_no, workspace_id)
+
+
+def is_for_one_workspace(settings: Settings) -> bool:
+    """Whether all there is is one API key, which opens one workspace."""
+    credentials = settings.target.credentials
+    default = credentials.default
+    return default is not None and default.kind is KeyKind.API_KEY and not credentials.workspaces
 
 
 def _reject_other_workspaces(engine: Engine, run: Run, settings: Settings) -> None:
-    credentials = settings.target.credentials
-    default = credentials.default
-    if default is not None and default.kind is KeyKind.API_KEY and not credentials.workspaces and run.workspace_id:
+    if is_for_one_workspace(settings) and run.workspace_id:
         reject_other_workspaces(engine, run, run.workspace_id, now=time.time())
 
 

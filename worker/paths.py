@@ -5,14 +5,17 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from worker.config import Settings
+    from worker.ledger.runs import Run
 
-__all__ = ["Paths"]
+__all__ = ["DEFAULT_LEDGER", "Paths"]
+
+DEFAULT_LEDGER: Final = "assign-ledger.db"
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Paths:
             results = folder / f"{stem}.{'rehearsal' if rehearsal else 'results'}.{kind}"
         ledger = settings.output.ledger
         if ledger is None or rehearsal:
-            ledger = str(folder / ("assign-ledger.rehearsal.db" if rehearsal else "assign-ledger.db"))
+            ledger = str(folder / ("assign-ledger.rehearsal.db" if rehearsal else DEFAULT_LEDGER))
         paths = cls(source, ledger, results)
         if source is not None and _same(results, source):
             raise UsageError(f"--results {results} is the input itself; name another file")
@@ -48,6 +51,25 @@ class Paths:
             if source is not None and _same(Path(ledger), source):
                 raise UsageError(f"--ledger {ledger} is the input itself; name another file")
         return paths
+
+    @classmethod
+    def beside_ledger(cls, settings: Settings, run: Run) -> Paths:
+        """For what works from the ledger: results as the run itself would name them, beside the ledger.
+
+        Raises:
+            UsageError: results would overwrite the ledger.
+        """
+        ledger = cls.ledger_of(settings)
+        folder = Path() if "://" in ledger else Path(ledger).parent
+        results = settings.output.results or folder / f"{_stem(Path(run.input_name))}.results.{run.input_format}"
+        if "://" not in ledger and _same(results, Path(ledger)):
+            raise UsageError(f"--results {results} is the ledger; name another file")
+        return cls(None, ledger, results)
+
+    @staticmethod
+    def ledger_of(settings: Settings) -> str:
+        """The ledger that the settings name, or the one in the current folder."""
+        return settings.output.ledger or DEFAULT_LEDGER
 
 
 def _same(one: Path, other: Path) -> bool:

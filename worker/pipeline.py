@@ -201,7 +201,7 @@ class Pipeline:
             self._supply.raise_mark(queue)
         lane = queue.lane
         if opened.maybe_applied or self._reads_first(opened):
-            self._start_settling(self._state(lane, opened, sent_before=False))
+            self._start_settling(self._state(lane, opened, sent_before=opened.attempts > 0))
             return
         job, owner = opened.job, opened.owner
         sent_at = self._loop.time()

@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "LazyGroup", "cli"]
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("worker.cli.run", "Send the assignments of a file; the same command again resumes."),
+    "retry": ("worker.cli.retry", "Send again what did not succeed in a finished run."),
     "check": ("worker.cli.check", "Find bad rows, duplicates and conflicts, offline."),
     "plan": ("worker.cli.plan", "Say what a sync would do with each row; nothing is sent."),
     "results": ("worker.cli.results", "Export the results of a run, in input order."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from worker.ledger import Ledger
 
 __all__ = ["is_rehearsal", "load", "open_ledger", "start_logs"]
-
-DEFAULT_LEDGER: Final = "assign-ledger.db"
 
 
 def load(flags: Mapping[str, object], config_file: str | None, *, keys: bool) -> Settings:
@@ -64,8 +62,9 @@ def open_ledger(settings: Settings) -> Ledger:
         LedgerError: it is not there, or is no ledger.
     """
     from worker.ledger import Ledger  # noqa: PLC0415 - slow to import
+    from worker.paths import Paths  # noqa: PLC0415 - likewise
 
-    return Ledger(settings.output.ledger or DEFAULT_LEDGER, exclusive=False)
+    return Ledger(Paths.ledger_of(settings), exclusive=False)
 
 
 def is_rehearsal(ledger: Ledger) -> bool:

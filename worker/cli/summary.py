@@ -36,12 +36,18 @@ def _head(console: Console, report: RunReport) -> None:
     if report.rehearsal:
         line(console, "REHEARSAL: nothing went to Seam", "bold yellow")
     state = {"open": "not finished", "superseded": "superseded by a later run"}.get(report.state, report.state)
-    line(console, f"Run {report.run_id} of {report.name}: {state}", "bold")
+    line(console, f"Run {report.run_id} of {report.name}: {state}{_with_retries(report)}", "bold")
     for note in report.notes:
         line(console, f"{note[:1].upper()}{note[1:]}")
     for stop in report.stops:
         whose = f" (workspace {stop.workspace_id})" if stop.workspace_id else ""
         line(console, f"Stopped{whose}: {stop.message}", "red")
+
+
+def _with_retries(report: RunReport) -> str:
+    if not report.retries:
+        return ""
+    return ", with 1 retry" if len(report.retries) == 1 else f", with {len(report.retries)} retries"
 
 
 def _tables(report: RunReport) -> Iterator[Table]:

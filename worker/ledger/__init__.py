@@ -17,7 +17,7 @@ from worker.ledger.sqlite import FileLock, check_place, holder, open_sqlite
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-__all__ = ["Ledger", "holder"]
+__all__ = ["Ledger", "hold_existing", "holder"]
 
 
 class Ledger:
@@ -66,6 +66,17 @@ class Ledger:
         self.close()
         if error is not None and is_storage_failure(error):
             raise write_failure(error) from error
+
+
+def hold_existing(url: str) -> Ledger:
+    """The ledger that is there already, opened as exclusive: for what goes on with its runs.
+
+    Raises:
+        LedgerError: there is none, or it cannot be used; nothing was made or changed.
+        LedgerHeldError: another process works on it.
+    """
+    Ledger(url, exclusive=False).close()
+    return Ledger(url, exclusive=True)
 
 
 def _sqlite_path(url: str) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, case, func, or_, select
 
-from worker.ledger.runs import RETRY, Run, as_run, get_run
+from worker.ledger.runs import RETRY, RUN, Run, as_run, get_run
 from worker.ledger.tables import inputs, results, runs
 from worker.models import Outcome
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, Select
     from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["Chain", "chain_of", "is_doubtful", "last_words", "latest", "members"]
+__all__ = ["Chain", "chain_of", "find_chain", "is_doubtful", "last_words", "latest", "members"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,19 @@ def chain_of(engine: Engine, run_no: int) -> Chain:
     Raises:
         RunNotFoundError: the ledger holds no such run.
     """
-    run = get_run(engine, run_no)
+    return _chain_of(engine, get_run(engine, run_no))
+
+
+def find_chain(engine: Engine, reference: str | None) -> Chain:
+    """The chain of a run by its id or number; for None, the one of the latest run over a file, or retry of it.
+
+    Raises:
+        RunNotFoundError: there is none.
+    """
+    return _chain_of(engine, get_run(engine, reference, kinds=None if reference else (RUN, RETRY)))
+
+
+def _chain_of(engine: Engine, run: Run) -> Chain:
     root = get_run(engine, run.parent_no) if run.kind == RETRY and run.parent_no is not None else run
     with engine.connect() as connection:
         found = connection.execute(select(runs).where(_is_retry_of(root.run_no)).order_by(runs.c.run_no))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worker.ledger.chains import Chain
     from worker.ledger.runs import Run, RunSpec
 
-__all__ = ["RETRIABLE", "Choice", "Chosen", "count_chosen", "create_retry"]
+__all__ = ["RETRIABLE", "Choice", "Chosen", "count_chosen", "create_retry", "find_elsewhere"]
 
 RETRIABLE: Final = (Outcome.FAILED, Outcome.IN_DOUBT, Outcome.CONFLICT)
 """What may be asked for by outcome; rows that nobody may send, or that are well, are not among them."""
@@ -55,6 +55,15 @@ def count_chosen(engine: Engine, chain: Chain, choice: Choice) -> Chosen:
         all_rows = _count(connection, _choose(chain, choice))
         rows = _count(connection, _unclaimed(connection, chain, choice)) if all_rows else 0
     return Chosen(rows, all_rows - rows)
+
+
+def find_elsewhere(engine: Engine, chain: Chain, choice: Choice, workspace_id: str) -> tuple[int, str] | None:
+    """(row, workspace) of a chosen row that names another workspace than this one, if any does."""
+    with engine.connect() as connection:
+        chosen = _unclaimed(connection, chain, choice)
+        query = chosen.with_only_columns(inputs.c.row, inputs.c.workspace_id)
+        found = connection.execute(query.where(inputs.c.workspace_id != workspace_id).limit(1)).one_or_none()
+    return None if found is None else (found.row, found.workspace_id)
 
 
 def create_retry(engine: Engine, chain: Chain, choice: Choice, spec: RunSpec, *, now: float) -> Run:

@@ -171,8 +171,8 @@ def find_alike(engine: Engine, spec: RunSpec, sha256: str, *, states: Sequence[R
     return None if row is None else as_run(row)
 
 
-def get_run(engine: Engine, reference: str | int | None = None) -> Run:
-    """The run by its id or number; the latest one for None.
+def get_run(engine: Engine, reference: str | int | None = None, *, kinds: Sequence[str] | None = None) -> Run:
+    """The run by its id or number; the latest one for None; of these kinds, where they are given.
 
     Raises:
         RunNotFoundError: there is none.
@@ -182,6 +182,8 @@ def get_run(engine: Engine, reference: str | int | None = None) -> Run:
         query = query.where(runs.c.run_no == int(reference))
     elif reference is not None:
         query = query.where(runs.c.id == reference)
+    if kinds is not None:
+        query = query.where(runs.c.kind.in_(kinds))
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     if row is None:

@@ -1,0 +1,94 @@
+"""`assign-worker retry`: what did not succeed, once more."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import click
+
+from worker.cli.failures import Invocation
+from worker.cli.loading import load
+from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, option, setting, takes_no_key
+from worker.cli.protect import forbid_cores
+from worker.cli.stdout import print_json
+
+__all__ = ["command"]
+
+
+@click.command(
+    "retry",
+    cls=GroupedCommand,
+    epilog="""Exit codes: 0 every row of the run is assigned or unchanged now; 1 some row needs a look; 2 nothing was
+    sent; 3 stopped early, resumable; 4 another process holds the ledger; 130 and 143 interrupted, resumable.""",
+)
+@click.argument("run", required=False)
+@declare(
+    takes_no_key,
+    config,
+    option(
+        "Options",
+        "--outcome",
+        "outcomes",
+        type=click.Choice(["failed", "in_doubt", "conflict"]),
+        metavar="OUTCOME",
+        multiple=True,
+        help="All rows that are failed, in_doubt or conflict. Repeatable.",
+    ),
+    option(
+        "Options",
+        "--warning",
+        "warnings",
+        metavar="CODE",
+        multiple=True,
+        help="Assign once more what has this warning. Repeatable.",
+    ),
+    option(
+        "Options",
+        "--recover",
+        is_flag=True,
+        default=False,
+        help="The ledger is from a backup: read owners before sending.",
+    ),
+    as_json,
+    ledger_here,
+    option("Record", "--results", metavar="FILE", help="Default: NAME.results.csv or .jsonl beside the ledger."),
+    setting(
+        *("include_codes", "raw_cells"),
+        *("endpoint", "proxy", "ca_file"),
+        *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details"),
+    ),
+    option(
+        "Sending", "--takeover", metavar="allow|refuse", help="Replace another owner? Default: as the run was begun."
+    ),
+    setting("max_failures", "deadline", "log_format", "log_level", "quiet", "progress"),
+)
+def command(  # noqa: PLR0913 - one parameter an option
+    run: str | None,
+    *,
+    config_file: str | None,
+    outcomes: tuple[str, ...],
+    warnings: tuple[str, ...],
+    recover: bool,
+    as_json: bool,
+    **flags: Any,  # noqa: ANN401 - settings, judged by worker.config
+) -> None:
+    """Send again what did not succeed in RUN: an id that `runs` lists; without it, the latest.
+
+    By default that is what failed and may succeed now, and what is in doubt, which is read back first. The rows come
+    from the ledger; results are written anew for the whole run. The same command again goes on where this one stopped.
+    """
+    forbid_cores()
+    click.get_current_context().ensure_object(Invocation).subject = "this retry"
+    settings = load(flags, config_file, keys=True)
+
+    from worker.cli.execution import execute  # noqa: PLC0415 - slow to import
+    from worker.cli.summary import print_report  # noqa: PLC0415 - likewise
+    from worker.retrying import retry_run  # noqa: PLC0415 - likewise
+
+    report = execute(settings, partial(retry_run, run, outcomes=outcomes, warnings=warnings, recover=recover))
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        print_report(report)
+    raise click.exceptions.Exit(report.exit_code)

@@ -1,0 +1,212 @@
+"""A retry: what did not succeed in a finished run is sent again, as a run of its own in the same ledger (DESIGN 11.12).
+
+open ledger ─> find the chain ─┬─ its last retry is open ──> go on with it ─┐
+                               ├─ rows to send ────────────> make a retry ──┴─> execute
+                               └─ none ─────────────────────────────────────> export ─> report
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from worker.control import Control, Progress
+from worker.errors import UsageError
+from worker.executor import Executor, Surroundings, check_workspace, is_for_one_workspace, reopen
+from worker.ledger import hold_existing
+from worker.ledger.chains import find_chain
+from worker.ledger.retries import RETRIABLE, Choice, Chosen, count_chosen, create_retry, find_elsewhere
+from worker.ledger.runs import RETRY, RUN, Run, RunSpec, discard_staging
+from worker.models import Outcome
+from worker.paths import Paths
+from worker.results import check_destination
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.config import Settings
+    from worker.ledger import Ledger
+    from worker.ledger.chains import Chain
+    from worker.models import Step
+    from worker.ports import AttemptObserver
+    from worker.report import RunReport
+
+__all__ = ["retry_run"]
+
+_ALLOWED: Final = "plain:allow"
+
+
+async def retry_run(  # noqa: PLR0913 - keywords, each of them optional
+    reference: str | None,
+    settings: Settings,
+    *,
+    outcomes: Sequence[Outcome | str] = (),
+    warnings: Sequence[str] = (),
+    recover: bool = False,
+    control: Control | None = None,
+    watch: Callable[[Progress], None] | None = None,
+    observers: tuple[AttemptObserver, ...] = (),
+    command: Sequence[str] = (),
+    on_step: Callable[[Step], None] | None = None,
+) -> RunReport:
+    """Send again what did not succeed; the same call again goes on where the last one stopped.
+
+    The rows come from the ledger, not from the file. With neither `outcomes` nor `warnings` they are those that failed
+    and may succeed now, and those in doubt.
+
+    Args:
+        reference: the id of the run, or of one of its retries; None is the latest.
+        settings: as for `run_batch`; the ledger is `assign-ledger.db` in the current folder unless they name one.
+        outcomes: all rows that ended so: failed, in_doubt or conflict (but for rows that the file itself disputes).
+        warnings: codes: rows that are assigned or unchanged with such a warning are assigned once more.
+        recover: the ledger may be older than what was sent: read every row back before sending it.
+        control: ends the retry in order from outside.
+        watch: called in the event loop some ten times a second.
+        observers: told of every HTTP call.
+        command: what the report names as the way to go on.
+        on_step: told of every named step of the protocol; for tests.
+
+    Returns:
+        The report of the run with all its retries, as `run_batch` would give it, and the results file to match.
+
+    Raises:
+        UsageError: the settings, the ledger or the run make no retry; nothing was sent.
+        LedgerHeldError: another process works on this ledger.
+        LedgerWriteError: the disk is full or failed; what was recorded is intact, and the same call resumes.
+    """
+    choice = _choice(outcomes, warnings)
+    settings.target.credentials.require_any()
+    path = Paths.ledger_of(settings)
+    with await asyncio.to_thread(hold_existing, path) as ledger:
+        await asyncio.to_thread(discard_staging, ledger.engine)
+        chain = await asyncio.to_thread(find_chain, ledger.engine, reference)
+        paths = Paths.beside_ledger(settings, chain.root)
+        await asyncio.to_thread(check_destination, paths.results)
+        around = Surroundings(
+            settings, paths, control or Control(), watch or (lambda _: None), observers, on_step, command
+        )
+        return await _Retry(ledger, chain, choice, around).go(recover=recover)
+
+
+def _choice(outcomes: Sequence[Outcome | str], warnings: Sequence[str]) -> Choice:
+    for outcome in outcomes:
+        if outcome not in RETRIABLE:
+            raise UsageError(
+                f"rows that are {outcome} are never sent again; outcomes to retry: {', '.join(RETRIABLE)}"
+                if outcome in set(Outcome)
+                else f"{str(outcome)!a} is no outcome to retry; there are {', '.join(RETRIABLE)}"
+            )
+    return Choice(
+        tuple(sorted({Outcome(outcome) for outcome in outcomes})),
+        tuple(sorted({code.strip() for code in warnings if code.strip()})),
+    )
+
+
+class _Retry:
+    """One call of `retry_run` on its chain."""
+
+    def __init__(self, ledger: Ledger, chain: Chain, choice: Choice, around: Surroundings) -> None:
+        self._executor = Executor(ledger, around)
+        self._engine = ledger.engine
+        self._chain = chain
+        self._choice = choice
+        self._settings = around.settings
+
+    async def go(self, *, recover: bool) -> RunReport:
+        """Go on, or begin, or say that nothing is to do."""
+        self._check()
+        last = self._chain.last
+        if last.kind == RETRY and last.state == "open":
+            self._check_same(last)
+            return await self._executor.execute(partial(reopen, self._engine, last), recover=recover)
+        chosen = await asyncio.to_thread(count_chosen, self._engine, self._chain, self._choice)
+        note = _left_alone(chosen)
+        if not chosen.rows:
+            nothing = "nothing to retry: " + self._what_is_not_there()
+            return await self._executor.finish(last, note="; ".join(filter(None, (nothing, note))))
+        return await self._executor.execute(self._open, recover=recover, note=note)
+
+    def _check(self) -> None:
+        root, last = self._chain.root, self._chain.last
+        if root.kind != RUN:
+            raise UsageError(f"run {root.id} is of kind {root.kind}; only a run over a file can be retried")
+        if root.endpoint != self._settings.target.endpoint:
+            raise UsageError(
+                f"run {root.id} was sent to {root.endpoint}, and the settings say {self._settings.target.endpoint}; "
+                "retry it with the --endpoint (or SEAM_ENDPOINT) that it was sent to"
+            )
+        if root.state == "open":
+            raise UsageError(f"run {root.id} is not finished; run its command again first")
+        if root.state == "superseded" and last is root:
+            raise UsageError(
+                f"run {root.id} was superseded by a later run of {root.name}, which has taken over its rows; "
+                "`assign-worker runs` lists it: retry that one"
+            )
+        mode = self._mode()
+        if self._choice.warnings and mode != _ALLOWED:
+            raise UsageError(
+                f"--warning assigns once more to people who have the credential already, which the rule of this "
+                f"retry ({mode.replace(':', ', takeover ')}) leaves as it is; add --takeover allow"
+            )
+
+    def _check_same(self, last: Run) -> None:
+        """An unfinished retry goes on as it was begun."""
+        takeover = self._settings.sending.takeover
+        if (self._choice and _as_json(self._choice) != last.parse_options) or (takeover and self._mode() != last.mode):
+            raise UsageError(
+                f"retry {last.id} of this run is not finished, and was begun with other choices; "
+                f"`assign-worker retry {self._chain.root.id}` without any goes on with it"
+            )
+
+    def _mode(self) -> str:
+        """As the root had it, unless this retry is told otherwise."""
+        takeover = self._settings.sending.takeover
+        return self._chain.root.mode if takeover is None else f"plain:{takeover}"
+
+    def _open(self, workspace_id: str | None) -> Run:
+        root = self._chain.root
+        for run in self._chain.runs:
+            check_workspace(self._engine, run, workspace_id)
+        if workspace_id is not None and is_for_one_workspace(self._settings):
+            elsewhere = find_elsewhere(self._engine, self._chain, self._choice, workspace_id)
+            if elsewhere is not None:
+                raise UsageError(
+                    f"row {elsewhere[0]} of run {root.id} is of workspace {elsewhere[1]}, and the key is for "
+                    f"{workspace_id}; use the keys or the token that the run was sent with"
+                )
+        spec = RunSpec(
+            name=root.name,
+            input_name=root.input_name,
+            input_format=root.input_format,
+            header=root.header,
+            parse_options=_as_json(self._choice),
+            mode=self._mode(),
+            endpoint=root.endpoint,
+            workspace_id=workspace_id or root.workspace_id,
+            settings=json.dumps(self._settings.public(), sort_keys=True),
+            kind=RETRY,
+            parent_no=root.run_no,
+        )
+        return create_retry(self._engine, self._chain, self._choice, spec, now=time.time())
+
+    def _what_is_not_there(self) -> str:
+        choice = self._choice
+        if not choice:
+            return "no row failed that may succeed now, and none is in doubt"
+        wanted = [f"{outcome}" for outcome in choice.outcomes]
+        wanted += [f"assigned with the warning {code}" for code in choice.warnings]
+        return f"no row that could be sent is {' or '.join(wanted)}"
+
+
+def _as_json(choice: Choice) -> str:
+    return json.dumps({"outcomes": choice.outcomes, "warnings": choice.warnings}, sort_keys=True)
+
+
+def _left_alone(chosen: Chosen) -> str | None:
+    if not chosen.left_alone:
+        return None
+    rows = "1 row is" if chosen.left_alone == 1 else f"{chosen.left_alone} rows are"
+    return f"{rows} left alone, since a later run has the credential in hand"
