@@ -67,6 +67,7 @@ def _as_dict(run: Run, counts: Mapping[Outcome, int]) -> dict[str, object]:
 
 def _table(counted: Sequence[tuple[Run, Mapping[Outcome, int]]]) -> Table:
     from worker.cli.page import cell, plain_table  # noqa: PLC0415 - slow to import
+    from worker.ledger.runs import RUN  # noqa: PLC0415 - likewise
 
     table = plain_table(
         *("run", "name", "state", "rows", "outcomes", "started", "sending"), numbers=("rows", "sending")
@@ -76,7 +77,7 @@ def _table(counted: Sequence[tuple[Run, Mapping[Outcome, int]]]) -> Table:
         outcomes = ", ".join(f"{amount(count)} {outcome.value}" for outcome, count in counts.items() if count)
         table.add_row(
             run.id,
-            cell(run.name),
+            cell(run.name if run.kind == RUN else f"{run.name} ({run.kind})"),
             state,
             amount(run.rows),
             outcomes,
