@@ -96,6 +96,7 @@ def child_of(started: Started) -> psutil.Process:
 def test_a_profile_runs_its_command(service: Service, tmp_path: Path) -> None:
     """Beside the file, in a process of its own, told from start to end; SIGTERM ends the scheduler."""
     path = write_schedule(tmp_path, north=run_of(tmp_path, 20))
+    (tmp_path / "worker.py").write_text("raise SystemExit('a file of the data was run')\n", encoding="utf-8")
     with scheduler(path, service) as started:
         start = told(started, "run starts")
         assert (start["profile"], start["command"]) == ("north", "run jobs.csv --concurrency 4 --quiet")

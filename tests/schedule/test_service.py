@@ -56,6 +56,8 @@ class World:
     code: int = 0
     fails: OSError | None = None
     """Why no run can be started."""
+    ends: bool = False
+    """The end comes with the first run."""
     asleep: tuple[datetime, timedelta] | None = None
     """The machine sleeps then, so long: the clock on the wall goes on, timers do not."""
     look_again: float = HOUR * 5
@@ -93,6 +95,8 @@ class World:
             if self.fails is not None:
                 raise self.fails
             nights.starts.setdefault(chosen.name, []).append(now())
+            if self.ends:
+                stop.set()
             running[chosen.name] += 1
             nights.most_at_once = max(nights.most_at_once, running[chosen.name])
             with contextlib.suppress(TimeoutError):
@@ -149,6 +153,24 @@ def test_the_repeated_hour_overlaps_nothing(world: World) -> None:
     assert nights.most_at_once == 1
     assert nights.clock(BERLIN) == ["10-25 02:00", "10-25 03:00", "10-25 04:30", "10-25 06:00"]
     assert len(nights.said("still running: not started again")) == 5
+
+
+def test_what_was_passed_over_is_not_owed(world: World) -> None:
+    """Due while the run before went on, and so not once more by the next scheduler."""
+    world.takes, night = 40 * 60.0, profile("0,30 2 * * *")
+    assert world.live([night], at("2026-11-24T00:00"), at("2026-11-24T03:00")).clock("UTC") == ["11-24 02:00"]
+    assert world.live([night], at("2026-11-24T04:00"), at("2026-11-24T05:00")).starts == {}
+
+
+def test_no_run_begins_after_the_end(world: World) -> None:
+    """Two are due at once, and the first one sees the end come: the second one is owed."""
+    world.ends = True
+    two = [profile("0 2 * * *", name="north"), profile("0 2 * * *", name="south")]
+    nights = world.live(two, at("2026-11-24T01:00"), at("2026-11-24T05:00"))
+    assert list(nights.starts) == ["north"]
+    world.ends = False
+    nights = world.live(two, at("2026-11-24T06:00"), at("2026-11-24T07:00"))
+    assert nights.clock("UTC", "south") == ["11-24 06:00"]
 
 
 def test_profiles_run_beside_each_other(world: World) -> None:

@@ -76,7 +76,7 @@ async def _serve(schedule: Schedule) -> StopCause:
         stop.set()
         children.end()
 
-    with Signals(asyncio.get_running_loop(), drain, children.end):
+    with Signals(asyncio.get_running_loop(), drain, children.leave):
         await serve(schedule.profiles, notes, children.run, stop, host=platform.node())
     return causes[0]
 

@@ -52,20 +52,27 @@ class Children:
         self._running[profile.name] = process.pid
         try:
             if self._ending:
-                _terminate(process.pid)
+                _send(process.pid, signal.SIGTERM)
             code = await process.wait()
         finally:
             del self._running[profile.name]
         return code if code >= 0 else 128 - code
 
     def end(self) -> None:
-        """Hand SIGTERM on to all of them, and to any that is just starting; may be called by a signal handler."""
+        """Hand SIGTERM on to all of them, and to any that is just starting: they end in order."""
         self._ending = True
+        for pid in self._running.values():
+            _send(pid, signal.SIGTERM)
+
+    def leave(self) -> None:
+        """Have all of them leave at once; may be called by a signal handler."""
         for pid in list(self._running.values()):
-            _terminate(pid)
+            # Two signals, whatever it has had: of one kind, the second is lost while the first is not yet taken.
+            _send(pid, signal.SIGTERM)
+            _send(pid, signal.SIGINT)
 
 
-def _terminate(pid: int) -> None:
+def _send(pid: int, number: signal.Signals) -> None:
     # A child that has ended keeps its number until it was waited for, so no stranger is hit.
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, number)

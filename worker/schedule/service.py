@@ -56,22 +56,23 @@ class _Trigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
 class _Nights:
     """Hears from APScheduler, notes it, and tells it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of `serve`
         self,
         scheduler: Any,  # noqa: ANN401 - APScheduler ships no types
         profiles: Sequence[Profile],
         notes: Notes,
         run: Callable[[Profile], Awaitable[int]],
+        stop: asyncio.Event,
         now: Callable[[], datetime],
     ) -> None:
         self._scheduler = scheduler
         self._zones = {profile.name: profile.time_zone for profile in profiles}
         self._notes = notes
         self._run = run
+        self._stop = stop
         self._now = now
         self._due: dict[str, datetime] = {}
         self.running: set[asyncio.Task[Any]] = set()
-        self.draining = False
 
     def heard(self, event: Any) -> None:  # noqa: ANN401 - likewise
         """Note what APScheduler decided, before it comes to pass."""
@@ -91,7 +92,7 @@ class _Nights:
 
     async def night(self, profile: Profile) -> None:
         """Run one profile once."""
-        if self.draining:
+        if self._stop.is_set():
             return  # begun in the notes and not ended there, so it is owed
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine is run by one
@@ -114,7 +115,7 @@ class _Nights:
                 "could not be started", reason=error.strerror or str(error), next=self.next(profile.name)
             )
             return
-        if not (self.draining and code in _INTERRUPTED):
+        if not (self._stop.is_set() and code in _INTERRUPTED):
             self._notes.settle(profile.name, is_open=False)
         tell = log.info if code == 0 else log.warning if code in _MEANINGS else log.error
         tell(
@@ -122,7 +123,7 @@ class _Nights:
             exit_code=code,
             meaning=_meaning(code),
             seconds=round((self._now() - began).total_seconds(), 1),
-            **({} if self.draining else {"next": self.next(profile.name)}),
+            **({} if self._stop.is_set() else {"next": self.next(profile.name)}),
         )
 
     def next(self, name: str) -> str:
@@ -166,7 +167,7 @@ async def serve(  # noqa: PLR0913 - the parts that tests replace
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     notes.begin(profiles, now())
     scheduler = AsyncIOScheduler(timezone=UTC)
-    nights = _Nights(scheduler, profiles, notes, run, now)
+    nights = _Nights(scheduler, profiles, notes, run, stop, now)
     scheduler.add_listener(nights.heard, EVENT_JOB_SUBMITTED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED)
     for profile in profiles:
         first = first_start(profile, notes.get(profile), now(), host=host)
@@ -188,7 +189,6 @@ async def serve(  # noqa: PLR0913 - the parts that tests replace
                 await asyncio.wait_for(stop.wait(), look_again)
             scheduler.wakeup()
     finally:
-        nights.draining = True
         scheduler.pause()
         if nights.running:
             get_logger().info("stopping: runs under way end in order", runs=len(nights.running))
