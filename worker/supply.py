@@ -103,6 +103,8 @@ class Supply:
             elif self.window.room <= 0:
                 self._dry.add(queue)
                 self._consumer.on_window_full()
+                if not queue.granted:
+                    self._commit.hurry()
         if len(queue.rows) < REFILL_BELOW:
             self.refill(queue)
 

@@ -106,7 +106,7 @@ class ShardQueue:
         """
         ahead = self.ahead
         if not self.granted and self._sent_since_ask and ahead <= self.target:
-            self.target *= 2
+            self.target = min(2 * self.target, FETCH)
         elif self._sent_since_ask * 4 < self.target > LEAST_AHEAD and not self.unasked:
             self.target //= 2
         if ahead * 2 > self.target:

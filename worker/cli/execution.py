@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -66,6 +67,7 @@ def execute(
         is_told: False where the user alone is told: nothing is changed, or it is told otherwise.
     """
     name = settings.output.name or name or click.get_current_context().info_name or ""
+    gc.freeze()  # what was imported stays: not to be looked through again and again while rows come and go
     with choose_teller(settings.logging) as teller, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         start_logs(settings, stream=teller.stream)
         with telling(settings if is_told else Settings(), name) as audience:

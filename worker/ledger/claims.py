@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import and_, bindparam, func, insert, literal, or_, select, update
 
 from worker.errors import FenceLostError
+from worker.ledger.result_rows import ResultRows
 from worker.ledger.statements import Statement
-from worker.ledger.tables import DETAIL_COLUMNS, RESULT_COLUMNS, inputs, owners, results, runs, shards, unsettled
+from worker.ledger.tables import DETAIL_COLUMNS, inputs, owners, results, runs, shards, unsettled
 from worker.models import Job, UserKey
 
 if TYPE_CHECKING:
@@ -300,9 +301,7 @@ class ShardWriter:
         dialect = engine.dialect
         self._run_no = claim.run_no
         self._epochs = {shard.shard: shard.epoch for shard in claim.shards}
-        self._insert = Statement.build(
-            insert(results).values({name: bindparam(name) for name in ("run_no", *RESULT_COLUMNS)}), dialect
-        )
+        self._results = ResultRows(dialect, claim.run_no)
         self._details = Statement.build(
             update(results)
             .where(results.c.run_no == bindparam("of_run"), results.c.row == bindparam("of_row"))
@@ -348,7 +347,7 @@ class ShardWriter:
                 cursor.execute(self._begin)
             self._fence(cursor, batch)
             if batch.results:
-                self._insert.many(cursor, [(run_no, *result) for result in batch.results])
+                self._results.insert(cursor, batch.results)
             if batch.details:
                 self._details.many(cursor, [self._detail_values(result) for result in batch.details])
             if batch.notes:

@@ -1,6 +1,7 @@
 """Group commit: the event loop hands over, one thread writes (DESIGN 6).
 
 Results collect while the thread is busy or until they are 500 or 20 ms old; then they go as one transaction.
+Who waits for a commit, for a mark or for room in the window, has it at once.
 A write that fails is never tried again: after a failed sync nobody knows what reached the disk, so the run
 ends there and what was recorded before stands.
 """
@@ -76,6 +77,11 @@ class GroupCommit:
         """Allow a shard's rows up to `through` to be sent, once this is committed; `urgent` does not wait."""
         self._marks[shard] = through
         self._urgent = self._urgent or urgent
+        self._schedule()
+
+    def hurry(self) -> None:
+        """Commit now what there is: somebody waits for it."""
+        self._urgent = True
         self._schedule()
 
     def _schedule(self) -> None:
