@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from worker.cli.failures import Invocation, ends_quietly
+from worker.cli.failures import Invocation, ends_quietly, exit_of
 from worker.cli.group import LazyGroup, cli
 from worker.errors import AssignWorkerError, ConfigError, LedgerHeldError, LedgerWriteError, UsageError
 
@@ -54,6 +54,23 @@ def test_an_error_in_a_group_of_tasks_is_told_as_itself() -> None:
     assert end_with(ExceptionGroup("outer", [group.exceptions[1]])).stderr == "assign-worker: error: the reason\n"
     mixed = ExceptionGroup("tasks", [ValueError("second"), UsageError("the reason")])
     assert end_with(mixed).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (LedgerHeldError("process 7 holds it"), 4, "process 7 holds it"),
+        (ExceptionGroup("tasks", [ValueError("second"), UsageError("the reason")]), 2, "the reason"),
+        (KeyboardInterrupt(), 130, "It was interrupted"),
+        (KeyError("colour"), 70, "There was an internal error (KeyError)"),
+    ],
+)
+def test_what_others_are_told_of_an_error(error: BaseException, code: int, words: str) -> None:
+    """The exit code and our own sentences; of a foreign error its kind alone."""
+    told = exit_of(error)
+    assert told[0] == code
+    assert told[1].startswith(words)
+    assert "colour" not in told[1]
 
 
 def test_an_unexpected_error_names_its_subject_and_the_way_on() -> None:

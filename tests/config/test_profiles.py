@@ -54,13 +54,15 @@ def test_nightly_needs_nobody() -> None:
     assert (settings.logging.quiet, settings.logging.progress) == (True, False)
     assert settings.output.ledger == str(CONFIGS / "nightly-ledger.db")
     assert settings.guards.deadline == timedelta(hours=3)
+    assert settings.telling.notify_on == "failure"
 
 
 def test_commented_lines_of_the_nightly_profile_are_valid(tmp_path: Path) -> None:
     """What is shown as an example works when it is uncommented."""
     text = (CONFIGS / "nightly.toml").read_text()
     lines = [
-        line.removeprefix("# ") if line.startswith(("# [", "# api_", "# key_")) else line for line in text.splitlines()
+        line.removeprefix("# ") if line.startswith(("# [", "# api_", "# key_", "# metrics_")) else line
+        for line in text.splitlines()
     ]
     path = tmp_path / "nightly.toml"
     path.write_text("\n".join(lines))

@@ -60,8 +60,8 @@ def test_a_rehearsal_is_called_one() -> None:
 
 def test_an_error_instead_of_a_report() -> None:
     """The reason, and the exit code."""
-    message = of_error("jobs.csv", "process 12 on this machine holds the ledger", 4)
-    assert message.title == "assign-worker: jobs.csv ended with an error"
+    message = of_error("the run of jobs.csv", "process 12 on this machine holds the ledger", 4)
+    assert message.title == "assign-worker: the run of jobs.csv ended with an error"
     assert message.body == (
         "The run of jobs.csv ended with exit code 4.\n\nprocess 12 on this machine holds the ledger"
     )
@@ -70,8 +70,8 @@ def test_an_error_instead_of_a_report() -> None:
 @pytest.mark.parametrize(("code", "words"), [(0, "all is well"), (1, "something is to look at")])
 def test_a_command_without_a_run_s_report(code: int, words: str) -> None:
     """That it has ended, and how."""
-    message = of_end("verify", code)
-    assert message.title == f"assign-worker: verify ended, {words}"
+    message = of_end("the verification of r", code)
+    assert message.title == f"assign-worker: the verification of r ended, {words}"
     assert message.body == f"It ended with exit code {code}."
 
 

@@ -190,6 +190,15 @@ def test_the_dashboard_asks_for_labels_that_exist() -> None:
         assert set(grouped + matched) <= known[metric], text
 
 
+def test_the_dashboard_asks_for_values_that_exist() -> None:
+    """Outcomes and verdicts, as they are spelt."""
+    words = {"outcome": {outcome.value for outcome in Outcome}, "verdict": {verdict.value for verdict in Verdict}}
+    asked = [pair for text in expressions() for pair in re.findall(r'(outcome|verdict)=~?"([^"]+)"', text)]
+    assert {label for label, _ in asked} == set(words)
+    for label, values in asked:
+        assert set(values.split("|")) <= words[label]
+
+
 def test_the_dashboard_has_a_place_for_each_panel() -> None:
     """Each with an id of its own, within 24 columns, over no other."""
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]

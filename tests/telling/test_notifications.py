@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -103,7 +102,7 @@ def test_an_error_before_sending_is_told(
     ended = call(["run", *arguments, "--notify", url_of(hook)], service.environ())
     assert ended.code == 2
     note = told(hook)
-    assert note["title"].endswith(f"{arguments[0]} ended with an error")
+    assert note["title"].endswith(f"the run of {arguments[0]} ended with an error")
     assert "ended with exit code 2" in note["message"]
     assert "absent" in note["message"]
     assert service.assigns() == before
@@ -149,18 +148,49 @@ def test_a_notification_that_fails_is_one_warning(service: Service, tmp_path: Pa
 def test_a_silent_service_is_not_waited_for(service: Service, tmp_path: Path) -> None:
     """The command ends when the bound is over, though the service still holds the connection."""
     prelude = "import worker.cli.notifier; worker.cli.notifier.SEND_SECONDS = 0.5"
+    code = f"{prelude}\nimport sys\nfrom worker.__main__ import main\nsys.exit(main())"
     jobs = write_jobs(tmp_path / "jobs.csv", make_jobs(2))
-    call_of = f"{prelude}\nimport sys\nfrom worker.__main__ import main\nsys.exit(main())"
     with Listener(silent=True) as hook:
         command = ["run", jobs, "--notify", f"{url_of(hook)}?rto=60"]
-        with Started(command, service.environ(), tmp_path, interpreter=["-c", call_of]) as started:
-            wait_for(lambda: len(hook.heard) == 1)
-            heard_at = time.monotonic()
+        with Started(command, service.environ(), tmp_path, interpreter=["-c", code]) as started:
             ended = started.end()
-            waited = time.monotonic() - heard_at
+        assert len(hook.heard) == 1, "it is still being asked"
     assert ended.code == 0
-    assert "could not be sent within 0.5 seconds" in ended.err
-    assert waited < 10, "it waited for the service"
+    assert "was not sent in time; the run is not affected" in ended.err
+
+
+def test_ctrl_c_ends_the_waiting_alone(service: Service, tmp_path: Path) -> None:
+    """The run is over: its summary is shown and its exit code is its own."""
+    jobs = write_jobs(tmp_path / "jobs.csv", make_jobs(2))
+    with Listener(silent=True) as hook:
+        command = ["run", jobs, "--json", "--notify", f"{url_of(hook)}?rto=60"]
+        with Started(command, service.environ(), tmp_path) as started:
+            wait_for(lambda: len(hook.heard) == 1)
+            ended = started.end(signal.SIGINT)
+    assert ended.code == 0
+    assert ended.document()["outcomes"]["assigned"] == 2
+    assert "was not sent in time" in ended.err
+
+
+def test_a_plan_tells_nobody_else(service: Service, hook: Listener, tmp_path: Path) -> None:
+    """It changes nothing, and whoever asked for it reads it."""
+    command = ["plan", write_jobs(tmp_path / "jobs.csv", make_jobs(2))]
+    assert call(command, service.environ(ASSIGN_WORKER_NOTIFY=url_of(hook))).code == 0
+    assert hook.heard == []
+
+
+def test_what_cannot_be_told_is_told_where_it_can(service: Service, hook: Listener, tmp_path: Path) -> None:
+    """A busy port keeps a run from beginning, and that too is news."""
+    command = ["run", write_jobs(tmp_path / "jobs.csv", make_jobs(1)), "--metrics-file", "absent/m.prom"]
+    assert call([*command, "--notify", url_of(hook)], service.environ()).code == 2
+    assert "--metrics-file absent/m.prom: cannot be written" in told(hook)["message"]
+
+
+def test_a_file_s_name_that_looks_like_a_key_is_told(service: Service, hook: Listener, tmp_path: Path) -> None:
+    """The title names the run; what may be a key is masked in the rest."""
+    command = ["run", write_jobs(tmp_path / "seam_residents.csv", make_jobs(1)), "--notify", url_of(hook)]
+    assert call(command, service.environ()).code == 0
+    assert told(hook)["title"] == "assign-worker: seam_residents.csv finished, all is well"
 
 
 @pytest.mark.parametrize("url", ["nonsense://host/Tok3nAbcdef", "mailto://", "json://"])

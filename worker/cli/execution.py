@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import click
 
+from worker.cli.failures import Invocation
 from worker.cli.loading import start_logs
 from worker.cli.progress import Lines
 from worker.cli.rehearsal import Rehearsal
@@ -66,11 +67,12 @@ def execute(
         simulate: rehearse against a look-alike that lives as long as the call.
         is_told: False where the user alone is told: nothing is changed, or it is told otherwise.
     """
-    name = settings.output.name or name or click.get_current_context().info_name or ""
+    context = click.get_current_context()
+    name, subject = settings.output.name or name or context.info_name or "", context.ensure_object(Invocation).subject
     gc.freeze()  # what was imported stays: not to be looked through again and again while rows come and go
     with choose_teller(settings.logging) as teller, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         start_logs(settings, stream=teller.stream)
-        with telling(settings if is_told else Settings(), name) as audience:
+        with telling(settings if is_told else Settings(), name, subject) as audience:
             report = audience.report = runner.run(_run(settings, call, teller, audience, simulate=simulate))
         return report
 

@@ -48,21 +48,21 @@ def of_report(report: RunReport) -> Message:
     return Message(f"assign-worker: {rehearsal}{name} {_ending(report)}", "\n".join(lines), report.exit_code)
 
 
-def of_error(name: str, reason: str, exit_code: int) -> Message:
-    """A command that ended with an error, and so without a report."""
-    name = _plain(name)
+def of_error(subject: str, reason: str, exit_code: int) -> Message:
+    """A command that ended with an error, and so without a report; `subject` is what it did, as `the run of x.csv`."""
+    subject = _plain(subject)
     return Message(
-        f"assign-worker: {name} ended with an error",
-        f"The run of {name} ended with exit code {exit_code}.\n\n{_plain(reason, longest=2000)}",
+        f"assign-worker: {subject} ended with an error",
+        f"{subject[:1].upper()}{subject[1:]} ended with exit code {exit_code}.\n\n{_plain(reason, longest=2000)}",
         exit_code,
     )
 
 
-def of_end(name: str, exit_code: int) -> Message:
+def of_end(subject: str, exit_code: int) -> Message:
     """A command whose report is no run's: that it has ended, and how."""
-    name = _plain(name)
     how = "all is well" if exit_code == 0 else "something is to look at"
-    return Message(f"assign-worker: {name} ended, {how}", f"It ended with exit code {exit_code}.", exit_code)
+    title = f"assign-worker: {_plain(subject)} ended, {how}"
+    return Message(title, f"It ended with exit code {exit_code}.", exit_code)
 
 
 def _ending(report: RunReport) -> str:

@@ -43,8 +43,10 @@ class Notifier:
             ) from None
         # Its own lines would be more than one for a failure, and may show what a URL holds.
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
-        # Without a time limit of its own: with one, it sends in a pool whose threads the interpreter's exit waits for.
-        asset = apprise.AppriseAsset(app_id="assign-worker", service_timeout=0)
+        asset = apprise.AppriseAsset(app_id="assign-worker")
+        if hasattr(asset, "_service_timeout"):
+            # Newer ones have a time limit, and so send in a pool for whose threads the interpreter's exit would wait.
+            asset = apprise.AppriseAsset(app_id="assign-worker", service_timeout=0)
         self._targets: list[tuple[str, Apprise]] = []
         for number, url in enumerate(urls, 1):
             target = apprise.Apprise(asset=asset)
@@ -60,10 +62,13 @@ class Notifier:
         sendings = [(shown, _Sending(target, message)) for shown, target in self._targets]
         until = time.monotonic() + SEND_SECONDS
         for shown, sending in sendings:
-            sending.thread.join(max(0.0, until - time.monotonic()))
+            try:
+                sending.ended.wait(max(0.0, until - time.monotonic()))
+            except KeyboardInterrupt:  # whoever waits for the summary has it now, under the run's own exit code
+                until = 0.0
             if not sending.sent:
-                late = f" within {SEND_SECONDS:g} seconds" if sending.thread.is_alive() else ""
-                get_logger().warning(f"the notification to {shown} could not be sent{late}; the run is not affected")
+                how = "could not be sent" if sending.ended.is_set() else "was not sent in time"
+                get_logger().warning(f"the notification to {shown} {how}; the run is not affected")
 
 
 class _Sending:
@@ -71,10 +76,10 @@ class _Sending:
 
     def __init__(self, target: Apprise, message: Message) -> None:
         self.sent = False
+        self.ended = threading.Event()
         self._target = target
         self._message = message
-        self.thread = threading.Thread(target=self._send, name="notification", daemon=True)
-        self.thread.start()
+        threading.Thread(target=self._send, name="notification", daemon=True).start()
 
     def _send(self) -> None:
         from apprise import NotifyFormat, NotifyType  # noqa: PLC0415 - optional
@@ -89,3 +94,5 @@ class _Sending:
             )
         except Exception:  # noqa: BLE001 - a plugin may raise anything, with the URL in it; that it failed is told
             self.sent = False
+        finally:
+            self.ended.set()

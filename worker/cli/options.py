@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
+    "TELLING",
     "GroupedCommand",
     "GroupedOption",
     "all_settings",
@@ -31,6 +32,8 @@ __all__ = [
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any] | click.Command")
 
+TELLING: Final = ("notify", "notify_on", "metrics_port", "metrics_file")
+"""The settings of `telling`, for every command that changes or verifies something."""
 _FEW: Final = 12
 _KEY_FLAGS: Final = ("--api-key", "--key", "--token", "--personal-access-token", "--seam-api-key")
 

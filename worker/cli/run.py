@@ -10,7 +10,7 @@ import click
 
 from worker.cli.failures import Invocation
 from worker.cli.loading import load
-from worker.cli.options import GroupedCommand, as_json, config, declare, option, setting, takes_no_key
+from worker.cli.options import TELLING, GroupedCommand, as_json, config, declare, option, setting, takes_no_key
 from worker.cli.protect import forbid_cores
 from worker.cli.stdout import print_json
 
@@ -54,7 +54,7 @@ STDIN: Final = "-"
         *("endpoint", "proxy", "ca_file"),
         *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details", "sync", "takeover"),
         *("max_failures", "deadline"),
-        *("notify", "notify_on", "metrics_port", "metrics_file"),
+        *TELLING,
         *("log_format", "log_level", "quiet", "progress"),
     ),
 )

@@ -17,6 +17,7 @@ from worker.cli.failures import exit_of
 from worker.cli.message import Message, of_end, of_error, of_report
 from worker.ledger.queries import NOWHERE
 from worker.logs import get_logger, mask_secrets
+from worker.masking import mask_in
 from worker.report import RunReport
 
 if TYPE_CHECKING:
@@ -48,12 +49,13 @@ class Ended(Protocol):
 
 
 @contextlib.contextmanager
-def telling(settings: Settings, name: str) -> Iterator[Audience]:
+def telling(settings: Settings, name: str, subject: str) -> Iterator[Audience]:
     """Tell whoever the settings name of what happens in the block.
 
     Args:
         settings: of the command.
-        name: what history compares the run by.
+        name: of the run, in metrics and spans.
+        subject: what is done, for a notification of a run that never was: `the run of jobs.csv`.
 
     Raises:
         UsageError: an extra is missing, or a URL, a port or a file cannot be used.
@@ -66,11 +68,11 @@ def telling(settings: Settings, name: str) -> Iterator[Audience]:
             yield audience
     except BaseException as error:
         code, reason = exit_of(error)
-        _notify(notifier, told, of_error(name, reason, code), secrets)
+        _notify(notifier, told, of_error(subject, reason, code), secrets)
         raise
     report = audience.report
     if report is not None:
-        message = of_report(report) if isinstance(report, RunReport) else of_end(name, report.exit_code)
+        message = of_report(report) if isinstance(report, RunReport) else of_end(subject, report.exit_code)
         _notify(notifier, told, message, secrets)
 
 
@@ -161,8 +163,9 @@ def _open_tracing(name: str) -> Tracing | None:
 def _notify(notifier: Notifier | None, told: Telling, message: Message, secrets: tuple[str, ...]) -> None:
     if notifier is None or (told.notify_on == "failure" and message.exit_code == 0):
         return
-    masked = Message(mask_secrets(message.title, secrets), mask_secrets(message.body, secrets), message.exit_code)
-    notifier.send(masked)
+    # The title is all ours but for a file's name, which may look like a key and be none.
+    title, body = mask_in(message.title, secrets) or "", mask_secrets(message.body, secrets)
+    notifier.send(Message(title, body, message.exit_code))
 
 
 def _rows_of(report: RunReport) -> Mapping[str | None, Mapping[Outcome, int]]:
