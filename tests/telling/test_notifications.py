@@ -172,6 +172,17 @@ def test_ctrl_c_ends_the_waiting_alone(service: Service, tmp_path: Path) -> None
     assert "was not sent in time" in ended.err
 
 
+def test_a_retry_is_told_as_its_run(service: Service, hook: Listener, tmp_path: Path) -> None:
+    """By the run's own name, with the counts of the whole."""
+    jobs = make_jobs(3)
+    jobs[0]["acs_user_id"] = "nobody"
+    assert call(["run", write_jobs(tmp_path / "jobs.csv", jobs)], service.environ()).code == 1
+    assert call(["retry", "--notify", url_of(hook)], service.environ()).code == 1
+    note = told(hook)
+    assert note["title"] == "assign-worker: jobs.csv finished, 1 row of 3 to look at"
+    assert "nothing to retry" in note["message"]
+
+
 def test_a_plan_tells_nobody_else(service: Service, hook: Listener, tmp_path: Path) -> None:
     """It changes nothing, and whoever asked for it reads it."""
     command = ["plan", write_jobs(tmp_path / "jobs.csv", make_jobs(2))]

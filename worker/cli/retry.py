@@ -9,7 +9,17 @@ import click
 
 from worker.cli.failures import Invocation
 from worker.cli.loading import load
-from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, option, setting, takes_no_key
+from worker.cli.options import (
+    TELLING,
+    GroupedCommand,
+    as_json,
+    config,
+    declare,
+    ledger_here,
+    option,
+    setting,
+    takes_no_key,
+)
 from worker.cli.protect import forbid_cores
 from worker.cli.stdout import print_json
 
@@ -61,7 +71,7 @@ __all__ = ["command"]
     option(
         "Sending", "--takeover", metavar="allow|refuse", help="Replace another owner? Default: as the run was begun."
     ),
-    setting("max_failures", "deadline", "log_format", "log_level", "quiet", "progress"),
+    setting("max_failures", "deadline", *TELLING, "log_format", "log_level", "quiet", "progress"),
 )
 def command(  # noqa: PLR0913 - one parameter an option
     run: str | None,
