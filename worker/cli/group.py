@@ -23,6 +23,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "results": ("worker.cli.results", "Export the results of a run, in input order."),
     "show": ("worker.cli.show", "Show the summary of a run."),
     "runs": ("worker.cli.runs", "List the runs of a ledger."),
+    "verify": ("worker.cli.verify", "Read back what a run assigned: owner, sync, issue, warnings."),
+    "undo": ("worker.cli.undo", "Give back what a run assigned to whom it belonged before."),
     "schedule": ("worker.cli.schedule", "Run profiles every night, by cron expression."),
     "simulate": ("worker.cli.simulate", "Serve a local look-alike of Seam to rehearse against."),
 }

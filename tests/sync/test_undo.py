@@ -1,0 +1,142 @@
+"""What `undo` promises: every credential goes back to whom it belonged, but for rows that changed since."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.batch.test_batch import assigns, service, settings, uuid, write
+from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
+from tests.sync.test_sync import IN_ONE_SYSTEM, owners
+from tests.sync.test_verify import on
+from worker import Control, Outcome, run_batch
+from worker.errors import UsageError
+from worker.models import StopCause
+from worker.undoing import plan_undo, undo_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from worker import Progress
+    from worker.simulator import RunningSimulator
+
+SYNC: dict[str, Any] = {"sync": True, "takeover": "allow"}
+
+
+async def moved(server: RunningSimulator, folder: Path, count: int = 20) -> dict[str, str]:
+    """`count` credentials, half of them owned, all given to user 200 by a sync; who had them before."""
+    first = write(folder / "first.csv", [(number, 1000 + number) for number in range(1, count // 2 + 1)])
+    await run_batch(first, settings(server, ledger=folder / "first.db"))
+    before = owners(server)
+    await run_batch(
+        write(folder / "jobs.csv", [(number, 200) for number in range(1, count + 1)]), settings(server, **SYNC)
+    )
+    assert set(owners(server).values()) == {uuid(200)}
+    return before
+
+
+async def test_every_owner_is_restored(tmp_path: Path) -> None:
+    """Those who had it have it again; what nobody had, nobody has."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        before = await moved(server, tmp_path)
+        plan = await plan_undo(None, on(server, tmp_path))
+        assert set(owners(server).values()) == {uuid(200)}
+        report = await undo_run(None, on(server, tmp_path))
+        after = {credential: owner for credential, owner in owners(server).items() if owner not in {"None", ""}}
+    assert (plan.give_back, plan.unassign, plan.rows, plan.exit_code) == (10, 10, 20, 0)
+    assert report.outcomes == {Outcome.ASSIGNED: 10, Outcome.UNASSIGNED: 10}
+    assert after == before
+    assert report.exit_code == 0
+    records = read_results(tmp_path / "jobs.undone.csv")
+    assert [record["outcome"] for record in records] == ["assigned"] * 10 + ["unassigned"] * 10
+
+
+async def test_rows_that_changed_since_stay(tmp_path: Path) -> None:
+    """Somebody gave two of them to others after the run: those are conflicts."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        before = await moved(server, tmp_path)
+        later = write(tmp_path / "later.csv", [(2, 300), (12, 300)])
+        await run_batch(later, settings(server, ledger=tmp_path / "later.db"))
+        plan = await plan_undo(None, on(server, tmp_path))
+        report = await undo_run(None, on(server, tmp_path))
+        after = owners(server)
+    assert (plan.changed_since, plan.exit_code) == (2, 1)
+    assert report.outcomes == {Outcome.ASSIGNED: 9, Outcome.UNASSIGNED: 9, Outcome.CONFLICT: 2}
+    assert after[uuid(2)] == after[uuid(12)] == uuid(300)
+    assert {credential: after[credential] for credential in before if credential != uuid(2)} == {
+        credential: owner for credential, owner in before.items() if credential != uuid(2)
+    }
+    assert report.exit_code == 1
+
+
+async def test_a_plain_run_recorded_no_owner(tmp_path: Path) -> None:
+    """Its rows are told so, and nothing is sent."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        await run_batch(write(tmp_path / "jobs.csv", [(1, 100), (2, 100)]), settings(server))
+        sent = assigns(server)
+        report = await undo_run(None, on(server, tmp_path))
+        assert assigns(server) == sent
+    assert report.outcomes == {Outcome.FAILED: 2}
+    (failure,) = report.failures
+    assert failure.error_type == "not_undoable"
+    assert "does not read" in (failure.detail or "") or "did not read" in (failure.detail or "")
+
+
+async def test_an_undo_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    """Stopped half-way and called again: the same run, each row once, all owners restored."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        before = await moved(server, tmp_path, 200)
+        sent = assigns(server)
+        server.configure({"limit": {"kind": "token_bucket", "rate": 100, "burst": 5}})
+        control = Control()
+
+        def watch(progress: Progress) -> None:
+            if progress.phase == "sending" and progress.done > 20:
+                control.stop(StopCause.SIGTERM)
+
+        first = await undo_run(None, on(server, tmp_path), control=control, watch=watch)
+        server.configure({"limit": {"kind": "none"}})
+        second = await undo_run(None, on(server, tmp_path))
+        given_back = assigns(server) - sent
+        after = {credential: owner for credential, owner in owners(server).items() if owner not in {"None", ""}}
+    assert (first.exit_code, first.run_id) == (143, second.run_id)
+    assert dict(second.outcomes) == {Outcome.ASSIGNED: 100, Outcome.UNASSIGNED: 100}
+    assert after == before
+    assert given_back == Counter(dict.fromkeys(given_back, 1))
+
+
+async def test_what_cannot_be_undone(tmp_path: Path) -> None:
+    """An undo of an undo, a second undo, a run that went elsewhere: one sentence each."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        await moved(server, tmp_path)
+        undone = await undo_run(None, on(server, tmp_path))
+        with pytest.raises(UsageError, match="is itself an undo"):
+            await undo_run(undone.run_id, on(server, tmp_path))
+        with pytest.raises(UsageError, match="was undone already"):
+            await undo_run(None, on(server, tmp_path))
+        with pytest.raises(UsageError, match="was sent to"):
+            await undo_run(None, on(server, tmp_path, endpoint="http://127.0.0.1:9"))
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Service]:
+    """A service in a process of its own."""
+    with Service() as running:
+        yield running
+
+
+def test_the_command(tmp_path: Path, simulator: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run, the undo, and its second call."""
+    monkeypatch.chdir(tmp_path)
+    path = write_jobs(tmp_path / "jobs.csv", make_jobs(20))
+    call(["run", path, "--sync"], simulator.environ())
+    dry = call(["undo", "--dry-run"], simulator.environ())
+    assert dry.code == 0
+    assert "nothing was sent" in dry.out
+    done = call(["undo", "--json"], simulator.environ())
+    assert (done.code, done.document()["outcomes"]["unassigned"]) == (0, 20)
+    again = call(["undo"], simulator.environ())
+    assert (again.code, len(again.err.strip().splitlines())) == (2, 1)

@@ -1,0 +1,112 @@
+"""`assign-worker undo`: gives back what a run assigned."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.cli.failures import Invocation
+from worker.cli.loading import load
+from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, option, setting, takes_no_key
+from worker.cli.protect import forbid_cores
+from worker.cli.stdout import print_json
+
+if TYPE_CHECKING:
+    from worker.undoing import UndoPlan
+
+__all__ = ["command"]
+
+
+@click.command(
+    "undo",
+    cls=GroupedCommand,
+    epilog="Exit codes: 0 every row was given back; 1 some rows stay as they are; 2 nothing was sent; 3 stopped early, "
+    "resumable by the same command.",
+)
+@click.argument("run", required=False)
+@declare(
+    takes_no_key,
+    config,
+    option(
+        "Options", "--dry-run", is_flag=True, default=False, help="Read the present owners, say what would be done."
+    ),
+    option(
+        "Options",
+        "--recover",
+        is_flag=True,
+        default=False,
+        help="The ledger is from a backup: read owners before sending.",
+    ),
+    as_json,
+    ledger_here,
+    option("Record", "--results", metavar="FILE", help="Default: NAME.undone.csv or .jsonl beside the ledger."),
+    setting(
+        *("include_codes", "raw_cells"),
+        *("endpoint", "proxy", "ca_file"),
+        *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details"),
+        *("max_failures", "deadline"),
+        *("log_format", "log_level", "quiet", "progress"),
+    ),
+)
+def command(
+    run: str | None,
+    *,
+    config_file: str | None,
+    dry_run: bool,
+    recover: bool,
+    as_json: bool,
+    **flags: Any,  # noqa: ANN401 - settings, judged by worker.config
+) -> None:
+    """Give each credential that RUN assigned back to whom it belonged before; without RUN, the latest run's.
+
+    It needs the owners of before, which a run with --sync or --takeover refuse has read. A row whose owner was changed
+    since the run stays as it is. Users that Seam created are not deleted.
+    """
+    forbid_cores()
+    click.get_current_context().ensure_object(Invocation).subject = "the undo"
+    settings = load(flags, config_file, keys=True)
+
+    from worker.cli.execution import execute  # noqa: PLC0415 - slow to import
+    from worker.cli.summary import print_report  # noqa: PLC0415 - likewise
+    from worker.undoing import plan_undo, undo_run  # noqa: PLC0415 - likewise
+
+    if dry_run:
+        plan = execute(settings, partial(plan_undo, run))
+        if as_json:
+            print_json(plan.as_dict())
+        else:
+            _print(plan)
+        raise click.exceptions.Exit(plan.exit_code)
+    report = execute(settings, partial(undo_run, run, recover=recover))
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        print_report(report)
+    raise click.exceptions.Exit(report.exit_code)
+
+
+def _print(plan: UndoPlan) -> None:
+    from worker.cli.page import cell, line, open_page, plain_table  # noqa: PLC0415 - slow to import
+    from worker.cli.words import amount  # noqa: PLC0415 - likewise
+
+    with open_page() as console:
+        line(console, f"Undo of run {plan.run_id} of {plan.name}: nothing was sent", "bold")
+        for stop in plan.stops:
+            whose = f" (workspace {stop.workspace_id})" if stop.workspace_id else ""
+            line(console, f"Stopped{whose}: {stop.message}", "red")
+        table = plain_table("undo", "rows", "meaning", numbers=("rows",))
+        for word, rows, meaning in (
+            ("give back", plan.give_back, "to the person who had it before"),
+            ("unassign", plan.unassign, "nobody had it before"),
+            ("changed since", plan.changed_since, "somebody changed its owner after the run: it stays as it is"),
+            ("missing", plan.missing, "Seam knows no such credential any more"),
+            ("unreadable", plan.unreadable, "whose it is could not be read"),
+            ("not undoable", plan.not_undoable, "who had it before was not recorded"),
+        ):
+            if rows:
+                table.add_row(cell(word), amount(rows), cell(meaning))
+        table.add_section()
+        table.add_row("all", amount(plan.rows), "")
+        console.print(table)

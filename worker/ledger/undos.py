@@ -1,0 +1,227 @@
+"""An undo in the ledger: a run that gives each assigned credential of a chain back to whom it belonged before.
+
+Its `inputs` name the previous owner (or, with `unassign`, the present one), its `owners` the person that the chain
+gave the credential to: a row is sent only while that is still so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import and_, case, exists, func, insert, literal, null, or_, select, type_coerce, update
+from sqlalchemy.types import Text
+
+from worker.ledger.chains import latest
+from worker.ledger.runs import as_run, insert_run
+from worker.ledger.tables import inputs, owners, results, runs, shards, verifications
+from worker.models import Outcome
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, Select
+
+    from worker.ledger.chains import Chain
+    from worker.ledger.runs import Run, RunSpec
+
+__all__ = ["UNDO", "UndoGroup", "create_undo", "find_undo", "group_undo", "open_undo", "wanted_by_undo"]
+
+UNDO: Final = "undo"
+"""`runs.kind`."""
+
+_UNKNOWN: Final = (
+    "who had it before is not recorded, since the run did not read it (a plain run does not); nothing was changed"
+)
+_UNTOLD: Final = "whom the run gave it to is not recorded, so nobody can tell if that is still so; nothing was changed"
+
+
+class UndoGroup(NamedTuple):
+    """Rows of an undo that are alike."""
+
+    unassign: bool
+    """Nobody had the credential before."""
+    decided: bool
+    """It cannot be undone."""
+    state: str | None
+    """As read for a dry run: `owned`, `unowned`, `missing` or `unknown`."""
+    is_still_so: bool | None
+    """Whether the person still has it whom the run gave it to."""
+    rows: int
+    first_row: int
+
+
+def find_undo(engine: Engine, chain: Chain) -> Run | None:
+    """The latest undo of a chain."""
+    query = (
+        select(runs)
+        .where(runs.c.parent_no == chain.root.run_no, runs.c.kind == UNDO, runs.c.state != "staging")
+        .order_by(runs.c.run_no.desc())
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else as_run(row)
+
+
+def create_undo(engine: Engine, chain: Chain, spec: RunSpec, *, now: float) -> Run:
+    """Make the undo in state `staging`, under the root's row numbers; rows that cannot be undone get their result.
+
+    Args:
+        engine: the ledger, held by this process.
+        chain: what is undone: its rows that are assigned.
+        spec: of kind `undo`, its parent the root.
+        now: Unix seconds.
+    """
+    with engine.begin() as connection:
+        run = insert_run(connection, spec, now=now)
+        _fill_inputs(connection, chain, run)
+        _fill_owners(connection, chain, run)
+        _fill_shards(connection, chain, run)
+        _decide(connection, chain, run, now=now)
+    return run
+
+
+def open_undo(engine: Engine, chain: Chain, run: Run, *, workspace_id: str | None, now: float) -> Run:
+    """Open a staged undo for sending."""
+    total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
+    with engine.begin() as connection:
+        return as_run(
+            connection.execute(
+                update(runs)
+                .where(runs.c.run_no == run.run_no)
+                .values(
+                    state="open",
+                    input_sha256=chain.root.input_sha256,
+                    rows=total,
+                    staged_at=now,
+                    workspace_id=workspace_id or chain.root.workspace_id,
+                )
+                .returning(runs)
+            ).one()
+        )
+
+
+_EXPECTED: Final = func.coalesce(results.c.assigned_acs_user_id, inputs.c.acs_user_id)
+"""Whom the chain gave the credential to."""
+_KNOWN: Final = and_(results.c.previous_owner_state == "known", results.c.previous_acs_user_id.is_not(None))
+_TARGET: Final = case((_KNOWN, results.c.previous_acs_user_id), else_=func.coalesce(_EXPECTED, inputs.c.acs_user_id))
+
+
+def _assigned(chain: Chain, *columns: Any) -> Select[Any]:  # noqa: ANN401 - SQL expressions
+    """`columns` over the rows of a chain that it assigned, by the last word on each."""
+    words = latest(chain.root.run_no).subquery("words")
+    return (
+        select(*columns)
+        .select_from(inputs)
+        .join(words, and_(words.c.run_no == inputs.c.run_no, words.c.row == inputs.c.row))
+        .join(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .where(results.c.outcome == Outcome.ASSIGNED.value)
+    )
+
+
+def _fill_inputs(connection: Connection, chain: Chain, run: Run) -> None:
+    identity = case(
+        (_TARGET.is_(None), inputs.c.user_identity_id),
+        else_=type_coerce(null(), Text),
+    )
+    columns: dict[str, Any] = {
+        "run_no": literal(run.run_no),
+        "row": inputs.c.row,
+        "line": inputs.c.line,
+        "shard": inputs.c.shard,
+        "acs_credential_id": inputs.c.acs_credential_id,
+        "acs_user_id": _TARGET,
+        "user_identity_id": identity,
+        "workspace_id": inputs.c.workspace_id,
+        "cells": inputs.c.cells,
+        "unassign": func.coalesce(results.c.previous_owner_state == "none", literal(False)),  # noqa: FBT003 - SQL's
+    }
+    query = _assigned(chain, *columns.values())
+    connection.execute(insert(inputs).from_select(list(columns), query))
+
+
+def _fill_owners(connection: Connection, chain: Chain, run: Run) -> None:
+    columns: dict[str, Any] = {
+        "run_no": literal(run.run_no),
+        "row": inputs.c.row,
+        "read_at": literal(0.0),  # expected, not read: so each is read before anything is sent
+        "state": literal("owned"),
+        "being_deleted": literal(False),  # noqa: FBT003 - SQL's false
+        "assigned_acs_user_id": _EXPECTED,
+    }
+    query = _assigned(chain, *columns.values()).where(_EXPECTED.is_not(None))
+    connection.execute(insert(owners).from_select(list(columns), query))
+
+
+def _fill_shards(connection: Connection, chain: Chain, run: Run) -> None:
+    sizes = (
+        select(inputs.c.shard, func.count().label("rows"))
+        .where(inputs.c.run_no == run.run_no)
+        .group_by(inputs.c.shard)
+        .subquery()
+    )
+    connection.execute(
+        insert(shards).from_select(
+            ["run_no", "shard", "workspace_id", "rows", "epoch", "dispatched_through"],
+            select(literal(run.run_no), shards.c.shard, shards.c.workspace_id, sizes.c.rows, literal(0), literal(0))
+            .join(sizes, sizes.c.shard == shards.c.shard)
+            .where(shards.c.run_no == chain.root.run_no),
+        )
+    )
+
+
+def _decide(connection: Connection, chain: Chain, run: Run, *, now: float) -> None:
+    """Results for rows that cannot be undone."""
+    is_none = func.coalesce(results.c.previous_owner_state == "none", literal(False))  # noqa: FBT003 - SQL's false
+    columns: dict[str, Any] = {
+        "run_no": literal(run.run_no),
+        "row": inputs.c.row,
+        "outcome": literal(Outcome.FAILED.value),
+        "retryable": literal(False),  # noqa: FBT003 - SQL's false
+        "detail": case((or_(_KNOWN, is_none), literal(_UNTOLD)), else_=literal(_UNKNOWN)),
+        "error_type": literal("not_undoable"),
+        "attempts": literal(0),
+        "read_back": literal(False),  # noqa: FBT003 - SQL's false
+        "finished_at": literal(now),
+        "details_due": literal(False),  # noqa: FBT003 - SQL's false
+    }
+    query = _assigned(chain, *columns.values()).where(
+        or_(_EXPECTED.is_(None), and_(~func.coalesce(_KNOWN, literal(False)), ~is_none))  # noqa: FBT003 - SQL's false
+    )
+    connection.execute(insert(results).from_select(list(columns), query))
+
+
+def wanted_by_undo(run_no: int) -> Select[Any]:
+    """What a dry run reads: whether the person still has it whom the run gave it to; for `Readings`."""
+    decided = exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
+    return (
+        select(
+            inputs.c.row,
+            inputs.c.line,
+            inputs.c.shard,
+            inputs.c.workspace_id,
+            inputs.c.acs_credential_id,
+            owners.c.assigned_acs_user_id,
+            type_coerce(null(), Text).label("user_identity_id"),
+        )
+        .join(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row))
+        .where(inputs.c.run_no == run_no, ~decided)
+    )
+
+
+def group_undo(engine: Engine, run_no: int) -> list[UndoGroup]:
+    """The rows of an undo by what would become of them, with what a dry run read of them."""
+    found = verifications.c
+    keys = (inputs.c.unassign, results.c.row.is_not(None).label("decided"), found.state, found.is_mine)
+    each = (
+        select(*keys, inputs.c.row)
+        .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .outerjoin(verifications, and_(found.run_no == inputs.c.run_no, found.row == inputs.c.row))
+        .where(inputs.c.run_no == run_no)
+        .subquery()
+    )
+    columns = tuple(each.c[:4])
+    query = select(*columns, func.count(), func.min(each.c.row)).group_by(*columns)
+    with engine.connect() as connection:
+        return [
+            UndoGroup(bool(unassign), bool(decided), state, still, rows, first)
+            for unassign, decided, state, still, rows, first in map(tuple, connection.execute(query))
+        ]

@@ -1,0 +1,245 @@
+"""An undo: what a run assigned is given back to whom it belonged before, as a run of its own in the same ledger.
+
+    find the chain ─┬─ its undo is open ──> go on with it ──┐
+                    └─ none ──> stage the undo ──> open it ─┴─> execute, reading each owner before it is changed
+
+Rows whose owner has changed since, or of which nobody recorded who had them before, are left as they are. No user
+that Seam created for an identity is deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worker.control import Control, Progress
+from worker.errors import UsageError
+from worker.executor import Executor, Surroundings, check_workspace, reopen
+from worker.ledger import hold_existing
+from worker.ledger.chains import find_chain
+from worker.ledger.runs import RUN, RunSpec, discard_staging
+from worker.ledger.tables import verifications
+from worker.ledger.undos import UNDO, create_undo, find_undo, group_undo, open_undo, wanted_by_undo
+from worker.paths import Paths
+from worker.report import exit_code_of
+from worker.results import check_destination
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from worker.config import Settings
+    from worker.ledger import Ledger
+    from worker.ledger.chains import Chain
+    from worker.ledger.runs import Run
+    from worker.ledger.undos import UndoGroup
+    from worker.models import Step, Stop
+    from worker.ports import AttemptObserver
+    from worker.report import RunReport
+
+__all__ = ["UndoPlan", "plan_undo", "undo_run"]
+
+
+@dataclass(frozen=True)
+class UndoPlan:
+    """What an undo would do, by what was read just now."""
+
+    run_id: str
+    name: str
+    rows: int
+    """Rows that the run and its retries assigned."""
+    give_back: int
+    """Rows that go back to the person who had them before."""
+    unassign: int
+    """Rows that nobody had before."""
+    changed_since: int
+    """Rows whose owner somebody changed after the run; they stay as they are."""
+    missing: int
+    """Rows whose credential is not there any more."""
+    unreadable: int
+    not_undoable: int
+    """Rows of which nobody recorded who had them before."""
+    stops: tuple[Stop, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0: every row would be undone; 1: some would not; 3, 130 or 143: not all could be read."""
+        if self.stops:
+            return exit_code_of({}, (stop.cause for stop in self.stops), finished=False)
+        return int(self.give_back + self.unassign != self.rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan for `--json`."""
+        stops = [
+            {"cause": stop.cause.value, "message": stop.message, "workspace_id": stop.workspace_id}
+            for stop in self.stops
+        ]
+        return {**asdict(self), "stops": stops, "exit_code": self.exit_code}
+
+
+async def undo_run(  # noqa: PLR0913 - keywords, each of them optional
+    reference: str | None,
+    settings: Settings,
+    *,
+    recover: bool = False,
+    control: Control | None = None,
+    watch: Callable[[Progress], None] | None = None,
+    observers: tuple[AttemptObserver, ...] = (),
+    command: Sequence[str] = (),
+    on_step: Callable[[Step], None] | None = None,
+) -> RunReport:
+    """Give back what a run and its retries assigned; the same call again goes on where the last one stopped.
+
+    Args:
+        reference: the run's id, or one of its retries'; None is the latest.
+        settings: as for `run_batch`; the ledger is `assign-ledger.db` in the current folder unless they name one.
+        recover: the ledger may be older than what was sent: read every row back before sending it.
+        control: ends the undo in order from outside.
+        watch: called in the event loop some ten times a second.
+        observers: told of every HTTP call.
+        command: what the report names as the way to go on.
+        on_step: told of every named step of the protocol; for tests.
+
+    Returns:
+        The undo's own report: `assigned` rows were given back, `unassigned` ones taken back, `conflict` ones had been
+        changed since, `failed` ones could not be undone.
+
+    Raises:
+        UsageError: there is no such run, it was undone already, is itself an undo, or went to another endpoint.
+        LedgerHeldError: another process works on this ledger.
+        LedgerWriteError: the disk is full or failed; what was recorded is intact, and the same call resumes.
+    """
+    settings.target.credentials.require_any()
+    path = Paths.ledger_of(settings)
+    with await asyncio.to_thread(hold_existing, path) as ledger:
+        await asyncio.to_thread(discard_staging, ledger.engine)
+        chain = await asyncio.to_thread(_chain, ledger, reference, settings)
+        paths = _paths(settings, chain)
+        await asyncio.to_thread(check_destination, paths.results)
+        around = Surroundings(
+            settings, paths, control or Control(), watch or (lambda _: None), observers, on_step, command
+        )
+        executor = Executor(ledger, around)
+        undo = await asyncio.to_thread(find_undo, ledger.engine, chain)
+        if undo is not None and undo.state == "open":
+            return await executor.execute(partial(reopen, ledger.engine, undo), recover=recover)
+        if undo is not None:
+            raise UsageError(f"run {chain.root.id} was undone already, by run {undo.id}; `show {undo.id}` tells it")
+        return await executor.execute(partial(_open, ledger, chain, settings), recover=recover, note=_note(chain))
+
+
+async def plan_undo(  # noqa: PLR0913 - keywords, each of them optional
+    reference: str | None,
+    settings: Settings,
+    *,
+    control: Control | None = None,
+    watch: Callable[[Progress], None] | None = None,
+    observers: tuple[AttemptObserver, ...] = (),
+    command: Sequence[str] = (),
+) -> UndoPlan:
+    """Read whose the credentials are now, and say what an undo would do; nothing is sent or kept.
+
+    Arguments and errors are those of `undo_run`.
+    """
+    settings.target.credentials.require_any()
+    path = Paths.ledger_of(settings)
+    with await asyncio.to_thread(hold_existing, path) as ledger:
+        engine = ledger.engine
+        await asyncio.to_thread(discard_staging, engine)
+        chain = await asyncio.to_thread(_chain, ledger, reference, settings)
+        around = Surroundings(
+            settings,
+            _paths(settings, chain),
+            control or Control(),
+            watch or (lambda _: None),
+            observers,
+            command=command,
+        )
+        executor = Executor(ledger, around)
+        run = await asyncio.to_thread(create_undo, engine, chain, _spec(chain, settings), now=time.time())
+        try:
+            async with executor.connected() as (client, preflight):
+                await asyncio.to_thread(check_workspace, engine, chain.root, preflight.workspace_id)
+                stops: Sequence[Stop] = () if preflight.stop is None else (preflight.stop,)
+                if not stops:
+                    stops = await executor.survey(client, run, verifications, wanted_by_undo(run.run_no))
+            groups = await asyncio.to_thread(group_undo, engine, run.run_no)
+        finally:
+            await asyncio.to_thread(discard_staging, engine)
+    return _plan(chain, groups, tuple(stops))
+
+
+def _chain(ledger: Ledger, reference: str | None, settings: Settings) -> Chain:
+    chain = find_chain(ledger.engine, reference)
+    root = chain.root
+    if root.kind == UNDO:
+        raise UsageError(
+            f"run {root.id} is itself an undo, and an undo is not undone; run the file again to assign its rows anew"
+        )
+    if root.kind != RUN:
+        raise UsageError(f"run {root.id} is of kind {root.kind}; only a run over a file can be undone")
+    if root.endpoint != settings.target.endpoint:
+        raise UsageError(
+            f"run {root.id} was sent to {root.endpoint}, and the settings say {settings.target.endpoint}; "
+            "undo it with the --endpoint (or SEAM_ENDPOINT) that it was sent to"
+        )
+    return chain
+
+
+def _paths(settings: Settings, chain: Chain) -> Paths:
+    """As of the run, but for the results: the run's own stay."""
+    paths = Paths.beside_ledger(settings, chain.root)
+    if settings.output.results is not None:
+        return paths
+    name = paths.results.name.replace(".results.", ".undone.")
+    return Paths(None, paths.ledger, Path(paths.results.parent) / name)
+
+
+def _spec(chain: Chain, settings: Settings) -> RunSpec:
+    root = chain.root
+    return RunSpec(
+        name=root.name,
+        input_name=root.input_name,
+        input_format=root.input_format,
+        header=root.header,
+        parse_options=root.parse_options,
+        mode=UNDO,
+        endpoint=root.endpoint,
+        workspace_id=root.workspace_id,
+        settings=json.dumps(settings.public(), sort_keys=True),
+        kind=UNDO,
+        parent_no=root.run_no,
+    )
+
+
+def _open(ledger: Ledger, chain: Chain, settings: Settings, workspace_id: str | None) -> Run:
+    check_workspace(ledger.engine, chain.root, workspace_id)
+    now = time.time()
+    run = create_undo(ledger.engine, chain, _spec(chain, settings), now=now)
+    return open_undo(ledger.engine, chain, run, workspace_id=workspace_id, now=now)
+
+
+def _note(chain: Chain) -> str | None:
+    unfinished = [run.id for run in chain.runs if run.state == "open"]
+    if not unfinished:
+        return None
+    return f"run {unfinished[0]} is not finished; only what it has assigned so far is undone"
+
+
+def _plan(chain: Chain, groups: Iterable[UndoGroup], stops: tuple[Stop, ...]) -> UndoPlan:
+    counts = {"give_back": 0, "unassign": 0, "changed_since": 0, "missing": 0, "unreadable": 0, "not_undoable": 0}
+    for group in groups:
+        if group.decided:
+            word = "not_undoable"
+        elif group.state == "missing":
+            word = "missing"
+        elif group.is_still_so:
+            word = "unassign" if group.unassign else "give_back"
+        else:
+            word = "changed_since" if group.is_still_so is False else "unreadable"
+        counts[word] += group.rows
+    return UndoPlan(chain.root.id, chain.root.name, sum(counts.values()), **counts, stops=stops)
