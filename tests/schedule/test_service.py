@@ -239,3 +239,11 @@ def test_a_process_that_cannot_be_started_is_told(world: World) -> None:
     world.fails = BlockingIOError(11, "Resource temporarily unavailable")
     nights = world.live([profile("30 2 * * *")], at("2026-11-24T00:00"), at("2026-11-26T00:00"))
     assert [line["reason"] for line in nights.said("could not be started")] == ["Resource temporarily unavailable"] * 2
+
+
+def test_no_address_in_a_command_is_logged(world: World) -> None:
+    """Where somebody is told, and the password of a ledger, are secrets."""
+    words = ("run", "jobs.csv", "--notify", "slack://T1/T2/T3", "--ledger=postgresql://me:pw@host/db?password=pw")
+    night = profile("30 2 * * *").model_copy(update={"command": words})
+    (line,) = world.live([night], at("2026-11-24T00:00"), at("2026-11-24T12:00")).said("run starts")
+    assert line["command"] == "run jobs.csv --notify 'slack://…' '--ledger=postgresql://…'"

@@ -51,7 +51,8 @@ class Profile(BaseModel):
     """In which the expression is meant."""
     command: Annotated[
         tuple[Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00]*$")], ...],
-        Leaf('the words after assign-worker, such as ["run", "residents.csv"]'),
+        # An address among them may hold a password, so they are not repeated.
+        Leaf('the words after assign-worker, such as ["run", "residents.csv"]', is_secret=True),
     ] = Field(min_length=1)
     """As on the command line; its paths are relative to the file of the schedule."""
     jitter: Annotated[_Seconds, Leaf(_SPAN)] = Field(default=0.0, ge=0, le=21_600)

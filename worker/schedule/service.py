@@ -106,7 +106,7 @@ class _Nights:
         log, began = get_logger().bind(profile=profile.name), self._now()
         due = self._due[profile.name]
         late = {"late": str(began - due).partition(".")[0]} if began - due > _LATE else {}
-        log.info("run starts", command=shlex.join(profile.command), due=self._told(profile.name, due), **late)
+        log.info("run starts", command=_shown(profile), due=self._told(profile.name, due), **late)
         try:
             code = await self._run(profile)
         except OSError as error:
@@ -132,6 +132,11 @@ class _Nights:
 
     def _told(self, name: str, moment: datetime) -> str:
         return moment.astimezone(self._zones[name]).isoformat(timespec="seconds")
+
+
+def _shown(profile: Profile) -> str:
+    """The command for the log; an address in it may hold a password or be a secret as a whole."""
+    return shlex.join(f"{word.partition('://')[0]}://…" if "://" in word else word for word in profile.command)
 
 
 def _meaning(code: int) -> str:
