@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from worker.config import Settings, load_settings
     from worker.control import Control, Progress
     from worker.errors import AssignWorkerError
+    from worker.guards import Intent
     from worker.models import Outcome
     from worker.report import RunReport
 
 __all__ = [
     "AssignWorkerError",
     "Control",
+    "Intent",
     "Outcome",
     "Progress",
     "RunReport",
@@ -35,6 +37,7 @@ __all__ = [
 _HOME = {
     "AssignWorkerError": "worker.errors",
     "Control": "worker.control",
+    "Intent": "worker.guards",
     "Outcome": "worker.models",
     "Progress": "worker.control",
     "RunReport": "worker.report",

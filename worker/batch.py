@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.control import Control, Progress
-from worker.executor import Executor, Surroundings, reopen
+from worker.errors import UsageError
+from worker.executor import Executor, reopen
 from worker.intake import Intake
 from worker.ledger import Ledger
 from worker.ledger.runs import Run, discard_staging, find_alike
@@ -22,11 +23,13 @@ from worker.ledger.staging import finish_staging
 from worker.paths import Paths
 from worker.readers import ReadOptions, hash_file
 from worker.results import check_destination
+from worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from worker.config import Settings
+    from worker.guards import Intent
     from worker.ledger.runs import RunState
     from worker.models import Step
     from worker.ports import AttemptObserver
@@ -47,6 +50,7 @@ async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
     observers: tuple[AttemptObserver, ...] = (),
     command: Sequence[str] = (),
     on_step: Callable[[Step], None] | None = None,
+    confirm: Callable[[Intent], Awaitable[bool]] | None = None,
 ) -> RunReport:
     """Send every assignment of a file; the same call again goes on where the last one stopped.
 
@@ -62,6 +66,8 @@ async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
         observers: told of every HTTP call.
         command: what the report names as the way to go on.
         on_step: told of every named step of the protocol; for tests.
+        confirm: asked before the first send, told what is about to happen; False leaves the rows pending. It is
+            cancelled when `control` stops the run meanwhile.
 
     Returns:
         The report: counts by outcome, where the results are, and the exit code that the command would give. Rows that
@@ -78,6 +84,7 @@ async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
     )
     paths = Paths.of(source, settings, options.format_of(source), rehearsal=rehearsal)
     settings.target.credentials.require_any()
+    require_sync(settings)
     await asyncio.to_thread(check_destination, paths.results)
     around = Surroundings(
         settings,
@@ -88,9 +95,20 @@ async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
         on_step,
         command,
         rehearsal=rehearsal,
+        confirm=confirm,
     )
     with await asyncio.to_thread(Ledger, paths.ledger, exclusive=True) as ledger:
         return await _Batch(ledger, options, around).go(again=again, recover=recover)
+
+
+def require_sync(settings: Settings) -> None:
+    """Refuse what only a sync can keep.
+
+    Raises:
+        UsageError: `--max-takeovers` without `--sync`: a plain run does not know whose the credentials are.
+    """
+    if settings.guards.max_takeovers is not None and not settings.sending.sync:
+        raise UsageError("--max-takeovers goes with --sync; a plain run does not know whom it takes from")
 
 
 class _Batch:

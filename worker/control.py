@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from worker.models import Outcome, Stop, StopCause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 __all__ = ["Control", "Phase", "Progress"]
 
-Phase = Literal["staging", "connecting", "reading", "sending", "exporting"]
+Phase = Literal["staging", "connecting", "reading", "confirming", "sending", "exporting"]
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -69,3 +71,14 @@ class Control:
         except TimeoutError:
             return True
         return False
+
+    async def unless_stopped(self, asking: Awaitable[_Answer]) -> _Answer | None:
+        """What it gives; None, and it is cancelled, as soon as a stop is asked for."""
+        answer, stopped = asyncio.ensure_future(asking), asyncio.ensure_future(self._asked.wait())
+        try:
+            await asyncio.wait((answer, stopped), return_when=asyncio.FIRST_COMPLETED)
+            return None if stopped.done() else await answer
+        finally:
+            for task in (answer, stopped):
+                task.cancel()
+            await asyncio.wait((answer, stopped))

@@ -13,10 +13,10 @@ from worker.reading import RowState
 from worker.retry import until_settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from worker.lane import Lane
-    from worker.models import Job
+    from worker.models import Job, Result
     from worker.reading import Rules
     from worker.settling import Road, Settler
     from worker.supply import Supply
@@ -27,10 +27,25 @@ __all__ = ["read_details"]
 _PAGE: Final = 500
 
 
-async def read_details(
-    supply: Supply, settler: Settler, road: Road, queues: Iterable[ShardQueue], rules: Rules
+async def read_details(  # noqa: PLR0913 - the parts that it joins
+    supply: Supply,
+    settler: Settler,
+    road: Road,
+    queues: Iterable[ShardQueue],
+    rules: Rules,
+    *,
+    record: Callable[[Result], None],
 ) -> None:
-    """Read every credential whose assign reply carried none; what a stop leaves unread, the next run reads."""
+    """Read every credential whose assign reply carried none; what a stop leaves unread, the next run reads.
+
+    Args:
+        supply: tells which rows they are.
+        settler: reads one.
+        road: the way to the service.
+        queues: the shards.
+        rules: what the run allows its rows.
+        record: takes the details.
+    """
 
     async def read(job: Job, lane: Lane) -> None:
         state = RowState(job, lane)
@@ -40,7 +55,7 @@ async def read_details(
                 failures=lambda: state.failures,
                 sleep=partial(road.sleep, state),
             )
-            supply.record_details(outcomes.details(job, reading, include_codes=rules.include_codes))
+            record(outcomes.details(job, reading, include_codes=rules.include_codes))
 
     for queue in queues:
         after_row = 0

@@ -22,3 +22,11 @@ class Execution:
     """429 replies."""
     stops: list[Stop] = field(default_factory=list)
     sending_seconds: float = 0.0
+
+    def add(self, earlier: Execution) -> None:
+        """Count an earlier part of the same execution in."""
+        self.outcomes += earlier.outcomes
+        self.calls += earlier.calls
+        self.limited += earlier.limited
+        self.stops[:0] = earlier.stops
+        self.sending_seconds += earlier.sending_seconds

@@ -1,6 +1,6 @@
 """One execution of a run that the ledger holds: ask the service, open the run, send it, export, report.
 
-    preflight ─> open the run ─> survey (sync) ─> claim ─> send ─> export ─> report
+    preflight ─> open the run ─> survey (sync) ─> guards, question ─> send ─> export ─> report
 
 What kind of run it is (a file, a retry, an undo) is decided before, and comes in as the opening: a function that
 is told the key's workspace and gives the open run.
@@ -10,31 +10,33 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from worker.client import SeamClient
-from worker.config import KeyKind, MissingKey, resolve_deadline
-from worker.control import Control, Progress
+from worker.config import KeyKind, MissingKey
+from worker.control import Progress
 from worker.errors import ConfigError
-from worker.ledger import holder
-from worker.ledger.claimed import ClaimedRun
-from worker.ledger.claims import claim_run, doubt_open_rows, has_open_rows
-from worker.ledger.intentions import decide_by_owners, unread_shards, wanted_by_sync
-from worker.ledger.queries import count_by_workspace
+from worker.execution import Execution
+from worker.guards import Intent, LastRun, declined, hold_back, resolve_end
+from worker.ledger.ahead import count_intentions
+from worker.ledger.chains import chain_of
+from worker.ledger.claims import doubt_open_rows, has_open_rows
+from worker.ledger.intentions import Intention, decide_by_owners, unread_shards, wanted_by_sync
+from worker.ledger.queries import count_by_workspace, group_rows
 from worker.ledger.readings import Readings
-from worker.ledger.runs import get_run, learn_workspace, note_stop, workspace_of
+from worker.ledger.runs import RUN, finished_before, get_run, learn_workspace, note_stop, workspace_of
 from worker.ledger.staging import reject_other_workspaces
 from worker.ledger.tables import owners
-from worker.models import StopCause
-from worker.pipeline import Pipeline
+from worker.models import Outcome, StopCause
 from worker.preflight import Preflight, ask_workspace
 from worker.report import RunReport, build_report
 from worker.results import export_results
+from worker.sending import OpenRows
 from worker.survey import Survey
-from worker.watching import tell_reading, tell_sending
+from worker.watching import tell_reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -45,41 +47,26 @@ if TYPE_CHECKING:
     from worker.config import Settings
     from worker.ledger import Ledger
     from worker.ledger.runs import Run
-    from worker.models import Step, Stop
-    from worker.paths import Paths
-    from worker.ports import AttemptObserver
+    from worker.models import Stop
+    from worker.surroundings import Surroundings
 
-__all__ = ["Executor", "Surroundings", "check_workspace", "is_for_one_workspace", "reopen"]
-
-
-def _nobody(_: Progress) -> None:
-    """Nobody watches."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What an execution is given, beside the run itself."""
-
-    settings: Settings
-    paths: Paths
-    control: Control
-    watch: Callable[[Progress], None] = _nobody
-    """Called in the event loop some ten times a second."""
-    observers: tuple[AttemptObserver, ...] = ()
-    on_step: Callable[[Step], None] | None = None
-    command: Sequence[str] = ()
-    """What the report names as the way to go on."""
-    rehearsal: bool = False
+__all__ = ["Executor", "check_workspace", "is_for_one_workspace", "reopen"]
 
 
 class Executor:
-    """Executes runs of one ledger, which this process holds."""
+    """Executes runs of one ledger, which this process holds. A span in `--deadline` counts from its making.
+
+    Raises:
+        ConfigError: `--deadline` is a time of day too far ahead.
+    """
 
     def __init__(self, ledger: Ledger, around: Surroundings) -> None:
         self._ledger = ledger
         self._around = around
         self._settings = around.settings
         self._control = around.control
+        # Now, before the input is read: a time of day must not be gone by, nor a span begin, when that has been done.
+        self._end = resolve_end(self._settings.guards, datetime.now(UTC))
 
     async def execute(
         self, opening: Callable[[str | None], Run], *, recover: bool = False, note: str | None = None
@@ -150,17 +137,11 @@ class Executor:
 
     def _arm_deadline(self) -> asyncio.TimerHandle | None:
         """Have the run stopped at `--deadline`."""
-        wanted = self._settings.guards.deadline
-        if wanted is None:
+        if self._end is None:
             return None
-        now = datetime.now(UTC)
-        moment = resolve_deadline(wanted, now)
-        return asyncio.get_running_loop().call_later(
-            (moment - now).total_seconds(),
-            self._control.stop,
-            StopCause.DEADLINE,
-            f"--deadline {moment.astimezone():%Y-%m-%d %H:%M:%S} has come; the same command goes on from here",
-        )
+        moment, stop = self._end
+        rest = (moment - datetime.now(UTC)).total_seconds()
+        return asyncio.get_running_loop().call_later(rest, self._control.stop, stop.cause, stop.message)
 
     async def _ask_workspace(self, client: SeamClient) -> Preflight:
         credentials = self._settings.target.credentials
@@ -181,15 +162,57 @@ class Executor:
         """Read the present owners, where the run wants that, and send; why it stopped early, if it did."""
         engine = self._ledger.engine
         await self.reject_other_workspaces(run)
-        if not run.is_sync:
-            return await self._send(client, run, recover=recover)
-        wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
-        stops = await self.survey(client, run, owners, wanted)
-        await asyncio.to_thread(decide_by_owners, engine, run)
-        if any(stop.workspace_id is None for stop in stops):
-            return stops
-        unread = await asyncio.to_thread(unread_shards, engine, run.run_no)
-        return (*stops, *await self._send(client, run, recover=recover, without=unread))
+        read, unread = Execution(), frozenset[int]()
+        if run.is_sync:
+            wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
+            read.stops += await self.survey(client, run, owners, wanted)
+            await asyncio.to_thread(decide_by_owners, engine, run)
+            unread = await asyncio.to_thread(unread_shards, engine, run.run_no)
+        if any(stop.workspace_id is None for stop in read.stops):
+            return await self._note_end(run, read)
+        if recover:
+            await asyncio.to_thread(doubt_open_rows, engine, run.run_no)
+        before = await asyncio.to_thread(count_by_workspace, engine, run.run_no)
+        decided = sum(before.values(), Counter[Outcome]())
+        intent = await asyncio.to_thread(_intent_of, engine, run, decided, in_full=self._around.confirm is not None)
+        held_back = await self._hold_back(intent)
+        if held_back is not None:
+            read.stops.append(held_back)
+            return await self._note_end(run, read, held_back=True)
+        rows = OpenRows(engine, client, run, self._around, before=before, without=unread)
+        sent = await rows.send()
+        sent.add(read)
+        return await self._note_end(run, sent)
+
+    async def _hold_back(self, intent: Intent) -> Stop | None:
+        """Why nothing of the run is to be sent now: a guard, an answer, a signal meanwhile; or None."""
+        around, control = self._around, self._control
+        stop = hold_back(intent, self._settings.guards)
+        if stop is not None or around.confirm is None or not intent.to_send or control.cause is not None:
+            return stop
+        around.watch(Progress("confirming", intent.rows, intent.rows - intent.to_send))
+        agreed = await control.unless_stopped(around.confirm(intent))
+        if agreed is None:
+            return control.cause
+        return None if agreed else declined()
+
+    async def _note_end(self, run: Run, execution: Execution, *, held_back: bool = False) -> Sequence[Stop]:
+        """Enter how an execution ended; why it stopped early, if it did."""
+        engine = self._ledger.engine
+        finished = not held_back and not await asyncio.to_thread(has_open_rows, engine, run.run_no)
+        # A warning that is to end the run is told even where it came too late to hold any row back.
+        stops = tuple(each for each in execution.stops if not finished or each.cause is StopCause.FAIL_ON_WARNING)
+        await asyncio.to_thread(
+            note_stop,
+            engine,
+            run.run_no,
+            finished=finished,
+            cause=stops[0].cause.value if stops else None,
+            message=stops[0].message if stops else None,
+            seconds=execution.sending_seconds,
+            now=time.time(),
+        )
+        return stops
 
     async def reject_other_workspaces(self, run: Run) -> None:
         """Make `invalid` what names another workspace than the API key's (DESIGN 11.14)."""
@@ -216,52 +239,6 @@ class Executor:
                 watching.cancel()
         finally:
             await asyncio.to_thread(readings.close)
-
-    async def _send(
-        self, client: SeamClient, run: Run, *, recover: bool, without: frozenset[int] = frozenset()
-    ) -> Sequence[Stop]:
-        """Claim the run and send what is left of it; why it stopped early, if it did."""
-        around, engine = self._around, self._ledger.engine
-        if recover:
-            await asyncio.to_thread(doubt_open_rows, engine, run.run_no)
-        before = await asyncio.to_thread(count_by_workspace, engine, run.run_no)
-        claim = await asyncio.to_thread(claim_run, engine, run.run_no, holder=holder(), now=time.time())
-        claim = replace(claim, shards=tuple(shard for shard in claim.shards if shard.shard not in without))
-        claimed = ClaimedRun(engine, claim)
-        try:
-            pipeline = Pipeline(
-                claim,
-                claimed,
-                client,
-                self._settings.sending,
-                takeover_refused=run.takeover_refused,
-                include_codes=self._settings.output.include_codes,
-                max_failures=self._settings.guards.max_failures,
-                total_rows=run.rows,
-                observers=around.observers,
-                on_step=around.on_step,
-            )
-            self._control.forward_to(pipeline.stop)
-            watching = asyncio.create_task(tell_sending(around.watch, pipeline, run.rows, before))
-            try:
-                execution = await pipeline.run()
-            finally:
-                watching.cancel()
-        finally:
-            claimed.close()
-        finished = not await asyncio.to_thread(has_open_rows, engine, run.run_no)
-        stops = () if finished else tuple(execution.stops)
-        await asyncio.to_thread(
-            note_stop,
-            engine,
-            run.run_no,
-            finished=finished,
-            cause=stops[0].cause.value if stops else None,
-            message=stops[0].message if stops else None,
-            seconds=execution.sending_seconds,
-            now=time.time(),
-        )
-        return stops
 
 
 def reopen(engine: Engine, run: Run, workspace_id: str | None) -> Run:
@@ -294,6 +271,35 @@ def is_for_one_workspace(settings: Settings) -> bool:
     credentials = settings.target.credentials
     default = credentials.default
     return default is not None and default.kind is KeyKind.API_KEY and not credentials.workspaces
+
+
+def _intent_of(engine: Engine, run: Run, decided: Counter[Outcome], *, in_full: bool) -> Intent:
+    """What the ledger knows of the run before it is sent; in full for somebody who is shown it."""
+    ahead = count_intentions(engine, run.run_no) if run.is_sync else None
+    return Intent(
+        run_id=run.id,
+        name=run.name,
+        rows=run.rows,
+        to_send=run.rows - decided.total(),
+        decided=decided,
+        begun=run.started_at is not None,
+        last=_last_run(engine, run, in_full=in_full) if run.kind == RUN else None,
+        new=None if ahead is None else ahead[Intention.NEW],
+        takeovers=None if ahead is None else ahead[Intention.TAKEOVER],
+    )
+
+
+def _last_run(engine: Engine, run: Run, *, in_full: bool) -> LastRun | None:
+    before = finished_before(engine, run)
+    if not before:
+        return None
+    last = get_run(engine, before[0])
+    if not in_full:
+        return LastRun(last.id, last.rows)
+    outcomes: Counter[Outcome] = Counter()
+    for group in group_rows(engine, chain_of(engine, last.run_no)):
+        outcomes[group.outcome] += group.rows
+    return LastRun(last.id, last.rows, outcomes)
 
 
 def _reject_other_workspaces(engine: Engine, run: Run, settings: Settings) -> None:

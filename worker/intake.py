@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from worker.config import Sending
-    from worker.executor import Surroundings
     from worker.ledger import Ledger
     from worker.models import InputRow
     from worker.readers import ReadOptions
+    from worker.surroundings import Surroundings
 
 __all__ = ["Intake"]
 

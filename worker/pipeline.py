@@ -19,7 +19,7 @@ from worker.dispatch import Dispatcher
 from worker.errors import AssignWorkerError, RowStopped
 from worker.execution import Execution
 from worker.lane import Endpoint, Lane
-from worker.models import Outcome, Step, Stop, StopCause, Verdict
+from worker.models import Step, Stop, StopCause, Verdict
 from worker.reading import RowState, Rules
 from worker.settling import Settler, must_read
 from worker.supply import Supply
@@ -29,14 +29,13 @@ from worker.window import ShardQueue, Window
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from worker.config import Bound, Sending
+    from worker.config import Sending
+    from worker.guards import RowGuard
     from worker.ledger.claims import Claim, OpenRow
     from worker.models import Attempt, Result
     from worker.ports import AttemptObserver, Sender, ShardSource
 
 __all__ = ["Execution", "Pipeline"]
-
-_DETAILS_PAGE = 500
 
 
 class Pipeline:
@@ -49,8 +48,7 @@ class Pipeline:
         sending: concurrency, rate, timeout, attempts, patience.
         takeover_refused: leave a credential alone that has another owner.
         include_codes: keep PINs and card numbers.
-        max_failures: how many rows may fail in this execution before it stops.
-        total_rows: what a percentage in `max_failures` is of.
+        guard: told of every result; may end the execution.
         observers: told of every call; those that are `CommitObserver` too, of every commit.
         on_step: told of every named step of the protocol; for tests that die there.
     """
@@ -64,8 +62,7 @@ class Pipeline:
         *,
         takeover_refused: bool = False,
         include_codes: bool = False,
-        max_failures: Bound | None = None,
-        total_rows: int = 0,
+        guard: RowGuard | None = None,
         observers: tuple[AttemptObserver, ...] = (),
         on_step: Callable[[Step], None] | None = None,
     ) -> None:
@@ -79,8 +76,7 @@ class Pipeline:
             include_codes=include_codes,
             details=sending.details,
         )
-        self._max_failures = max_failures
-        self._total_rows = total_rows
+        self._guard = guard
         self._observers = observers
         self._on_step = on_step
         self._loop = asyncio.get_running_loop()
@@ -159,7 +155,8 @@ class Pipeline:
             self._look_for_the_end()
             await self._all_sent.wait()
             if self._rules.details and not self._draining:
-                await read_details(self._supply, self._settler, self, self._queues.values(), self._rules)
+                queues = self._queues.values()
+                await read_details(self._supply, self._settler, self, queues, self._rules, record=self._detail)
         finally:
             await self._wind_up(workers)
             self.execution.sending_seconds = self._loop.time() - began
@@ -386,23 +383,18 @@ class Pipeline:
 
     def on_broken(self, error: BaseException) -> None:
         """`Consumer.on_broken`: something that is no row's business went wrong; drain, and raise it from `run`."""
-        if self._broken is None:
-            self._broken = error
+        self._broken = self._broken or error
         self.stop(Stop(StopCause.LEDGER if isinstance(error, AssignWorkerError) else StopCause.INTERNAL, str(error)))
 
     def _record(self, lane: Lane, result: Result) -> None:
         """A row's final word: to the ledger, and into the counts."""
         self._supply.record(result)
         lane.outcomes[result.outcome] += 1
-        counts = self.execution.outcomes
-        counts[result.outcome] += 1
-        if self._max_failures is not None and result.outcome in {Outcome.FAILED, Outcome.IN_DOUBT}:
-            bad = counts[Outcome.FAILED] + counts[Outcome.IN_DOUBT]
-            if self._max_failures.exceeded(bad, self._total_rows):
-                self.stop(
-                    Stop(
-                        StopCause.MAX_FAILURES,
-                        f"{bad} rows failed in this execution, more than --max-failures {self._max_failures} allows; "
-                        "look at them, then run the same command again, with a higher --max-failures if they may",
-                    )
-                )
+        self.execution.outcomes[result.outcome] += 1
+        if self._guard is not None and (stop := self._guard(result)) is not None:
+            self.stop(stop)
+
+    def _detail(self, result: Result) -> None:
+        self._supply.record_details(result)
+        if self._guard is not None and (stop := self._guard.look_at_warnings(result)) is not None:
+            self.stop(stop)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from worker.control import Control, Progress
-from worker.executor import Executor, Surroundings
+from worker.executor import Executor
 from worker.intake import Intake
 from worker.ledger import Ledger
 from worker.ledger.intentions import Intention, wanted_by_sync
@@ -24,6 +24,7 @@ from worker.paths import Paths
 from worker.readers import ReadOptions
 from worker.report import exit_code_of
 from worker.results import check_destination, export_results
+from worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

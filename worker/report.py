@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
+from worker.guards import NEEDS_A_FLAG
 from worker.ledger.chains import chain_of
 from worker.ledger.plans import count_drift
 from worker.ledger.queries import count_replaced, fetch_examples, fetch_workspaces, group_rows, stream_latencies
@@ -216,6 +217,9 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
     finished = last.state != "open"
     if not stops and not finished and last.stop_cause is not None:
         stops = (Stop(StopCause(last.stop_cause), last.stop_message or ""),)
+    given: Sequence[str] | None = command if run.run_no == last.run_no else ()
+    if any(stop.cause in NEEDS_A_FLAG for stop in stops):
+        given = None
     return RunReport(
         run_id=root.id,
         name=root.name,
@@ -234,9 +238,7 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
         ledger=ledger,
         results=results,
         exit_code=exit_code_of(sums.outcomes, (stop.cause for stop in stops), finished=finished, held=held),
-        next_steps=tuple(
-            _next_steps(chain, sums, results, command if run.run_no == last.run_no else (), rehearsal=rehearsal)
-        ),
+        next_steps=tuple(_next_steps(chain, sums, results, given, rehearsal=rehearsal)),
         notes=() if note is None else (note,),
         rehearsal=rehearsal,
         retries=tuple(retry.id for retry in chain.retries),
@@ -274,10 +276,11 @@ def _latency(histogram: Iterable[tuple[int, int]]) -> Latency | None:
 
 
 def _next_steps(
-    chain: Chain, sums: _Sums, results: str | None, command: Sequence[str], *, rehearsal: bool
+    chain: Chain, sums: _Sums, results: str | None, command: Sequence[str] | None, *, rehearsal: bool
 ) -> Iterable[str]:
+    """`command` is None where the same one would stop at the same place; then the stop's message tells the way on."""
     root, last = chain.root, chain.last
-    if last.state == "open":
+    if last.state == "open" and command is not None:
         if last.kind == RETRY and not command:
             command = ("assign-worker", "retry", root.id)
         again = f": {shlex.join(command)}" if command else ""

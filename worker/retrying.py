@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.control import Control, Progress
 from worker.errors import UsageError
-from worker.executor import Executor, Surroundings, check_workspace, is_for_one_workspace, reopen
+from worker.executor import Executor, check_workspace, is_for_one_workspace, reopen
 from worker.ledger import hold_existing
 from worker.ledger.chains import find_chain
 from worker.ledger.retries import RETRIABLE, Choice, Chosen, count_chosen, create_retry, find_elsewhere
@@ -23,6 +23,7 @@ from worker.ledger.runs import RETRY, RUN, Run, RunSpec, discard_staging
 from worker.models import Outcome
 from worker.paths import Paths
 from worker.results import check_destination
+from worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.control import Control, Progress
 from worker.errors import UsageError
-from worker.executor import Executor, Surroundings, check_workspace, reopen
+from worker.executor import Executor, check_workspace, reopen
 from worker.ledger import hold_existing
 from worker.ledger.chains import find_chain
 from worker.ledger.runs import RUN, RunSpec, discard_staging
@@ -28,6 +28,7 @@ from worker.ledger.undos import UNDO, create_undo, find_undo, group_undo, open_u
 from worker.paths import Paths
 from worker.report import exit_code_of
 from worker.results import check_destination
+from worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.control import Control, Progress
 from worker.errors import UsageError
-from worker.executor import Executor, Surroundings, check_workspace
+from worker.executor import Executor, check_workspace
 from worker.ledger import hold_existing
 from worker.ledger.chains import find_chain
 from worker.ledger.runs import RUN
@@ -29,6 +29,7 @@ from worker.ledger.verifications import (
 from worker.paths import Paths
 from worker.report import exit_code_of
 from worker.results import check_destination, export_results
+from worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

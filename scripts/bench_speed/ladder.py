@@ -105,7 +105,7 @@ async def _pipeline(rows: int, _concurrency: int, client: SeamClient, settings: 
         1, "bench", (ShardClaim(shard=0, workspace_id=None, epoch=1, dispatched_through=0, rows=rows, carried=()),)
     )
     source = Memory(rows)
-    await Pipeline(claim, source, client, settings.sending, total_rows=rows).run()
+    await Pipeline(claim, source, client, settings.sending).run()
     if source.recorded != rows:
         raise RuntimeError(f"{source.recorded} of {rows} rows were recorded")
 
@@ -143,7 +143,7 @@ async def _measure(step: str, url: str, rows: int, concurrency: int) -> dict[str
             if step == "ledger":
                 claim = stage_rows(ledger, rows)
                 source = Staged(ledger, claim)
-                go = Pipeline(claim, source, client, settings.sending, total_rows=rows).run
+                go = Pipeline(claim, source, client, settings.sending).run
             else:
                 run = {"client": _client, "pipeline": _pipeline}[step]
 

@@ -101,7 +101,7 @@ def test_the_pipeline(service: str) -> None:
         settings = settings_for(service, IN_FLIGHT)
         async with SeamClient(settings.target, concurrency=IN_FLIGHT, timeout=30.0) as client:
             source = Memory(ROWS)
-            pipeline = Pipeline(memory_claim(), source, client, settings.sending, total_rows=ROWS)
+            pipeline = Pipeline(memory_claim(), source, client, settings.sending)
             with counting() as counter:
                 await pipeline.run()
         assert source.recorded == ROWS

@@ -27,6 +27,7 @@ from worker.errors import ConfigError
 
 OPTIONS = options_of(Settings)
 
+CODES = ("needs_to_be_reissued", "requested_code_unavailable")
 # A value for every option, as text, and what it becomes.
 SAMPLES: dict[str, tuple[str, object]] = {
     "endpoint": ("https://example.com/", "https://example.com"),
@@ -41,6 +42,10 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "sync": ("true", True),
     "takeover": ("refuse", "refuse"),
     "max_failures": ("5%", Bound(percent=5)),
+    "max_takeovers": ("20", Bound(count=20)),
+    "canary": ("10", 10),
+    "fail_on_warning": ("needs_to_be_reissued, requested_code_unavailable", CODES),
+    "allow_shrink": ("true", True),
     "deadline": ("06:00", time(6)),
     "format": ("jsonl", "jsonl"),
     "encoding": ("cp1252", "cp1252"),

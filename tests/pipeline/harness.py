@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from tests.virtual_time import run_virtually
-from worker.config import Bound, Sending
+from worker.config import Guards, Sending
+from worker.guards import RowGuard
 from worker.models import Attempt, Job, UserKey
 from worker.pipeline import Execution, Pipeline
 
@@ -32,7 +33,7 @@ def send(  # noqa: PLR0913 - keywords of a test harness
     at: Mapping[float, Callable[[Pipeline], object]] | None = None,
     on_attempt: Callable[[Pipeline, Attempt], None] | None = None,
     takeover_refused: bool = False,
-    max_failures: int | None = None,
+    guards: Guards = Guards(),  # noqa: B008 - frozen
     **sending: object,
 ) -> Execution:
     """Run the pipeline to its end; `at` calls things at virtual seconds after the start."""
@@ -48,8 +49,7 @@ def send(  # noqa: PLR0913 - keywords of a test harness
             seam,
             Sending(**{"timeout": 30.0, **sending}),
             takeover_refused=takeover_refused,
-            max_failures=None if max_failures is None else Bound(count=max_failures),
-            total_rows=len(shards.jobs),
+            guard=RowGuard.of(guards, len(shards.jobs)),
             observers=(observe,),
         )
         loop = asyncio.get_running_loop()

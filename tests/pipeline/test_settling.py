@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.pipeline.harness import PERSON, job, send
+from worker.config import Bound, Guards
 from worker.errors import LedgerWriteError
 from worker.models import Call, Outcome, Stop, StopCause, UserKey
 from worker.testing import Fault, MemorySeam, MemoryShards
@@ -241,7 +242,7 @@ def test_max_failures_stops_the_run() -> None:
     seam, shards = MemorySeam(), MemoryShards([job(row) for row in range(1, 501)])
     for each in shards.jobs:
         seam.script(each.acs_credential_id, Fault.REFUSED)
-    execution = send(shards, seam, concurrency=4, max_failures=10)
+    execution = send(shards, seam, concurrency=4, guards=Guards(max_failures=Bound(count=10)))
     assert execution.stops[0].cause is StopCause.MAX_FAILURES
     assert "--max-failures" in execution.stops[0].message
     assert 11 <= execution.outcomes[Outcome.FAILED] <= 11 + 2 * 4

@@ -38,6 +38,27 @@ class Bar:
         self._console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
         self.stream = cast("TextIO", _AboveBar(self._console))
         self._latest: Progress | None = None
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._show()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wipe it."""
+        self._wipe()
+
+    def __call__(self, progress: Progress) -> None:
+        """Keep it for the next redrawing; while somebody is asked, the terminal is theirs."""
+        self._latest = progress
+        if progress.phase == "confirming":
+            self._wipe()
+        elif self._live is None:
+            self._show()
+
+    def _show(self) -> None:
+        # A new one each time: one that was stopped would draw over what was printed since.
         self._live = Live(
             console=self._console,
             get_renderable=self._draw,
@@ -46,19 +67,12 @@ class Bar:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-
-    def __enter__(self) -> Self:
-        """Show the bar."""
         self._live.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        """Wipe it."""
-        self._live.stop()
-
-    def __call__(self, progress: Progress) -> None:
-        """Keep it for the next redrawing."""
-        self._latest = progress
+    def _wipe(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def say(self, text: str) -> None:
         """Print above the bar."""

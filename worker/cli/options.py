@@ -117,6 +117,14 @@ _SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
     "max_failures": option(
         _GUARDS, "--max-failures", metavar="N|P%", help="More failed rows than this. Default: no bound."
     ),
+    "max_takeovers": option(
+        _GUARDS, "--max-takeovers", metavar="N|P%", help="With --sync: more owners to replace than this."
+    ),
+    "canary": option(_GUARDS, "--canary", metavar="N", help="Unless the first N rows, which go alone, are well."),
+    "fail_on_warning": option(
+        _GUARDS, "--fail-on-warning", metavar="CODE", multiple=True, help="At this warning of Seam's. Repeatable."
+    ),
+    "allow_shrink": _flag(_GUARDS, "--allow-shrink", help="Send a file with less than half of the last one's rows."),
     "deadline": option(
         _GUARDS, "--deadline", metavar="HH:MM|SPAN", help="At this time (06:00), or after so long (2h30m)."
     ),
@@ -149,7 +157,7 @@ def declare(*decorators: Callable[[Any], Any]) -> Callable[[_Decorated], _Decora
 
 
 def setting(*names: str) -> Callable[[_Decorated], _Decorated]:
-    """The options of these settings; each is None where it was not given, `--map` an empty tuple."""
+    """The options of these settings; each is None where it was not given, a repeatable one an empty tuple."""
     return declare(*(_SETTINGS[name] for name in names))
 
 

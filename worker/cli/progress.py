@@ -22,6 +22,7 @@ _PHASES: Final = {
     "staging": "reading the input",
     "connecting": "connecting",
     "reading": "reading the present owners",
+    "confirming": "waiting for an answer",
     "sending": "sending",
     "exporting": "writing the results",
 }

@@ -71,7 +71,8 @@ __all__ = ["command"]
     option(
         "Sending", "--takeover", metavar="allow|refuse", help="Replace another owner? Default: as the run was begun."
     ),
-    setting("max_failures", "deadline", *TELLING, "log_format", "log_level", "quiet", "progress"),
+    setting("max_failures", "canary", "fail_on_warning", "deadline"),
+    setting(*TELLING, "log_format", "log_level", "quiet", "progress"),
 )
 def command(  # noqa: PLR0913 - one parameter an option
     run: str | None,

@@ -47,13 +47,14 @@ STDIN: Final = "-"
         default=False,
         help="Rehearse against a local look-alike; no key needed.",
     ),
+    option("Options", "--confirm", is_flag=True, default=False, help="Show what is about to be sent, and ask."),
     as_json,
     setting(
         *("format", "encoding", "map"),
         *("ledger", "results", "name", "include_codes", "raw_cells"),
         *("endpoint", "proxy", "ca_file"),
         *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details", "sync", "takeover"),
-        *("max_failures", "deadline"),
+        *("max_failures", "max_takeovers", "canary", "fail_on_warning", "allow_shrink", "deadline"),
         *TELLING,
         *("log_format", "log_level", "quiet", "progress"),
     ),
@@ -65,6 +66,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     again: bool,
     recover: bool,
     simulate: bool,
+    confirm: bool,
     as_json: bool,
     **flags: Any,  # noqa: ANN401 - settings, judged by worker.config
 ) -> None:
@@ -83,6 +85,11 @@ def command(  # noqa: PLR0913 - one parameter an option
 
     source = None if jobs == STDIN else Path(jobs)
     call = partial(run_batch, source, again=again, recover=recover, rehearsal=simulate)
+    if confirm:
+        from worker.cli.confirming import ask, require_terminal  # noqa: PLC0415 - likewise
+
+        require_terminal(reads_stdin=source is None)
+        call = partial(call, confirm=ask)
     report = execute(settings, call, name="stdin" if source is None else source.name, simulate=simulate)
     if as_json:
         print_json(report.as_dict())

@@ -46,7 +46,7 @@ __all__ = ["command"]
         *("include_codes", "raw_cells"),
         *("endpoint", "proxy", "ca_file"),
         *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details"),
-        *("max_failures", "deadline"),
+        *("max_failures", "canary", "fail_on_warning", "deadline"),
         *("log_format", "log_level", "quiet", "progress"),
     ),
 )

@@ -27,6 +27,7 @@ from worker.config.values import (
     Bound,
     format_deadline,
     hide_password,
+    parse_codes,
     parse_deadline,
     parse_endpoint,
     parse_mapping,
@@ -66,6 +67,11 @@ def _text_encoding(name: str) -> str:
 _Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 _Number = BeforeValidator(_not_bool)
 _Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+_BoundOfRows = Annotated[
+    InstanceOf[Bound] | None,
+    BeforeValidator(lambda value: value if value is None else Bound.parse(value)),
+    PlainSerializer(lambda value: value and str(value), when_used="json"),
+]
 _SecretUrl = Annotated[_Text, PlainSerializer(hide_password, when_used="json")]
 _FIELDS = ("acs_credential_id", "acs_user_id", "user_identity_id", "workspace_id")
 
@@ -132,13 +138,18 @@ class Sending(_Section):
 class Guards(_Section):
     """What ends a run before its last row, resumable."""
 
-    max_failures: Annotated[
-        InstanceOf[Bound] | None,
-        BeforeValidator(lambda value: value if value is None else Bound.parse(value)),
-        PlainSerializer(lambda value: value and str(value), when_used="json"),
-        Leaf("a number of rows (20) or a percentage (5%)"),
-    ] = None
+    max_failures: Annotated[_BoundOfRows, Leaf("a number of rows (20) or a percentage (5%)")] = None
     """As many failed rows as this are borne."""
+    max_takeovers: Annotated[_BoundOfRows, Leaf("a number of rows (20) or a percentage (5%)")] = None
+    """So many credentials of other people may a sync take; more, and it sends nothing at all."""
+    canary: Annotated[Annotated[int, _Number, Field(ge=1)] | None, Leaf("a number of rows from 1")] = None
+    """So many rows go alone, and the rest only if all of them are well."""
+    fail_on_warning: Annotated[
+        tuple[str, ...], BeforeValidator(parse_codes), Leaf("a warning code, such as needs_to_be_reissued")
+    ] = ()
+    """The first result with one of these warnings ends the run."""
+    allow_shrink: bool = False
+    """Send a file with less than half of the rows that the last finished run of the same name had."""
     deadline: Annotated[
         InstanceOf[time] | InstanceOf[timedelta] | None,
         BeforeValidator(lambda value: value if value is None else parse_deadline(value)),

@@ -22,6 +22,7 @@ __all__ = [
     "format_deadline",
     "hide_password",
     "is_loopback",
+    "parse_codes",
     "parse_deadline",
     "parse_endpoint",
     "parse_mapping",
@@ -36,6 +37,7 @@ Deadline = time | timedelta
 
 _MAX_CLOCK_AHEAD = timedelta(hours=12)
 _DURATION = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8}(?:\.\d{1,6})?)s)?")
+_CODE = re.compile(r"[a-z0-9_]{1,100}")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
 
 
@@ -233,6 +235,19 @@ def hide_password(url: str) -> str:
     user, at, host = rest.rpartition("@")
     name, colon, _ = user.partition(":")
     return f"{scheme}://{name}{colon}{'***' if colon else ''}{at}{host}"
+
+
+def parse_codes(value: object) -> tuple[str, ...]:
+    """Read warning codes: several, or one string with commas between them; each once, in their order."""
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()]
+    if not isinstance(value, Iterable):
+        raise ValueError("is no list of warning codes")  # noqa: TRY004 - pydantic turns only ValueError into its own
+    codes = [str(code).strip() for code in value]
+    for code in codes:
+        if not _CODE.fullmatch(code):
+            raise ValueError(f"names {code!a}, which is no warning code")
+    return tuple(dict.fromkeys(codes))
 
 
 def _pair(item: object) -> tuple[str, str]:

@@ -17,18 +17,19 @@ __all__ = ["ClaimedRun"]
 
 
 class ClaimedRun:
-    """The `ShardSource` of one claim, on connections of its own; close it at the end."""
+    """The `ShardSource` of one claim, as far as row `through`, on connections of its own; close it at the end."""
 
-    def __init__(self, engine: Engine, claim: Claim) -> None:
+    def __init__(self, engine: Engine, claim: Claim, *, through: int | None = None) -> None:
         self._engine = engine
         self._claim = claim
+        self._through = through
         self._writer = ShardWriter(engine, claim)
 
     def fetch(self, shard: int, *, after_row: int, limit: int) -> Sequence[OpenRow]:
         """`ShardSource.fetch`."""
         claim = self._claim
         crowded = len(claim.shards) > 1
-        return fetch_fresh(
+        fetched = fetch_fresh(
             self._engine,
             claim.run_no,
             shard,
@@ -37,6 +38,9 @@ class ClaimedRun:
             crowded=crowded,
             with_owners=claim.owners_read,
         )
+        if self._through is None:
+            return fetched
+        return [opened for opened in fetched if opened.job.row <= self._through]
 
     def fetch_details_due(self, shard: int, *, after_row: int, limit: int) -> Sequence[Job]:
         """`ShardSource.fetch_details_due`."""

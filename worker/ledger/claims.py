@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import and_, bindparam, func, insert, literal, or_, select, true, update
 
 from worker.errors import FenceLostError
 from worker.ledger.result_rows import ResultRows
@@ -141,12 +141,13 @@ def _open_row(record: Sequence[Any], *, maybe_applied: bool) -> OpenRow:
     return OpenRow(_job(record), maybe_applied, record[8] or 0, owner)
 
 
-def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
+def claim_run(engine: Engine, run_no: int, *, holder: str, now: float, through: int | None = None) -> Claim:
     """Take every shard of the run: the epochs rise, and no older holder can write from here on.
 
     Rows that an orderly stop gave back count as in doubt again from this commit on, since this execution may
-    send them at once; in this process's memory they are still known as not executed.
+    send them at once; in this process's memory they are still known as not executed. Rows beyond `through` are let be.
     """
+    meant = true() if through is None else inputs.c.row <= through
     with engine.begin() as connection:
         run_id, mode = connection.execute(
             update(runs)
@@ -169,6 +170,7 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
             .where(
                 inputs.c.run_no == run_no,
                 inputs.c.row <= shards.c.dispatched_through,
+                meant,
                 results.c.row.is_(None),
             )
             .order_by(inputs.c.row)
@@ -179,7 +181,7 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float) -> Claim:
         mark = (
             select(shards.c.dispatched_through)
             .join(inputs, and_(inputs.c.run_no == shards.c.run_no, inputs.c.shard == shards.c.shard))
-            .where(inputs.c.run_no == unsettled.c.run_no, inputs.c.row == unsettled.c.row)
+            .where(inputs.c.run_no == unsettled.c.run_no, inputs.c.row == unsettled.c.row, meant)
             .scalar_subquery()
         )
         connection.execute(

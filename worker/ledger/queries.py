@@ -217,12 +217,15 @@ def count_outcomes(engine: Engine, run_no: int) -> Counter[Outcome]:
 
 
 def count_by_workspace(engine: Engine, run_no: int) -> dict[str | None, Counter[Outcome]]:
-    """`count_outcomes` by workspace: None is the API key's own, and what was rejected when read is in `NOWHERE`."""
-    view = _View()
-    shard, outcome = view.rows.c.shard, view.told["outcome"]
-    query = view.select(shard, outcome, func.count()).group_by(shard, outcome)
+    """`count_decided` by workspace: None is the API key's own, and what was rejected when read is in `NOWHERE`."""
+    query = (
+        select(inputs.c.shard, results.c.outcome, func.count())
+        .join(inputs, and_(inputs.c.run_no == results.c.run_no, inputs.c.row == results.c.row))
+        .where(results.c.run_no == bindparam("run"))
+        .group_by(inputs.c.shard, results.c.outcome)
+    )
     names = fetch_workspaces(engine, run_no)
-    counts: dict[str | None, Counter[Outcome]] = {}
+    counts: dict[str | None, Counter[Outcome]] = {name: Counter() for name in names.values()}
     for number, word, rows in _stream(engine, query, run_no):
         name = NOWHERE if number is None else names[number]
         counts.setdefault(name, Counter())[_OUTCOMES[word]] += rows

@@ -1,0 +1,1 @@
+"""The rules by which a run is ended early, as tables."""
