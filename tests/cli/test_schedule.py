@@ -205,6 +205,11 @@ def test_what_was_missed_is_to_be_seen(tmp_path: Path) -> None:
         (["run", "jobs.csv", "--concurrency", "0"], "run: --concurrency: '0' is not allowed; allowed: 1 to 4096"),
         (["run", "jobs.csv", "--config", "nowhere.toml"], "run: --config nowhere.toml: cannot be read: No such file"),
         (["run", "jobs.csv", "--config", "bad.toml"], "run: bad.toml [sending] rat: no such key; did you mean rate?"),
+        (
+            ["run", "jobs.csv", "--confirm"],
+            "run: --confirm asks on a terminal, and a run that starts by itself has none",
+        ),
+        (["run", "-", "--format", "csv"], "run: JOBS cannot be -, since nobody writes to a run that starts by itself"),
         (["run", "jobs.csv", "--help"], "run: asks for a page of help or the version"),
         (["run", "jobs.csv", "--api-key", "seam_canary_0123456789"], "run: a key on the command line can be read"),
     ],

@@ -46,6 +46,7 @@ def judge_command(words: Sequence[str]) -> str | None:
                 context = _enter(context.command, context)
         if context.command_path.partition(" ")[2] in _ENDLESS:
             return f"{context.info_name} does not end by itself, and a run has to"
+        _judge_alone(context.params)
         _judge_settings(context.params)
     except click.UsageError as error:
         at_fault = error.ctx.command_path.partition(" ")[2] if error.ctx is not None else ""
@@ -64,6 +65,18 @@ def _enter(group: click.Group, context: click.Context) -> click.Context:
     name, command, rest = group.resolve_command(context, words)
     assert command is not None  # noqa: S101 - resolve_command fails where there is none
     return command.make_context(name, rest, parent=context)
+
+
+def _judge_alone(given: dict[str, Any]) -> None:
+    """Refuse what needs somebody at a terminal.
+
+    Raises:
+        UsageError: it asks, or it reads what nobody writes.
+    """
+    if given.get("confirm"):
+        raise UsageError("--confirm asks on a terminal, and a run that starts by itself has none; leave it out")
+    if given.get("jobs") == "-":
+        raise UsageError("JOBS cannot be -, since nobody writes to a run that starts by itself; name a file")
 
 
 def _judge_settings(given: dict[str, Any]) -> None:
