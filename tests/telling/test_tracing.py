@@ -197,6 +197,19 @@ def test_without_being_asked_for_there_are_none(
     assert collector.heard == []
 
 
+def test_a_missing_extra_can_be_found_out(
+    service: Service, collector: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At level info, by whoever wonders where the spans are; the variables may be there for other programs."""
+    monkeypatch.delitem(sys.modules, "worker.tracing", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    command = ["run", write_jobs(tmp_path / "jobs.csv", make_jobs(1)), "--log-level", "info"]
+    ended = call(command, service.environ())
+    assert ended.code == 0
+    assert "spans need the extra: assign-worker[otel]" in ended.err
+    assert collector.heard == []
+
+
 def test_a_variable_that_cannot_be_used_is_exit_2(
     service: Service, collector: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
