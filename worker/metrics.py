@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["OTHER", "OWN", "STATES", "Metrics", "read_last_success"]
 
 STATES: Final = (
-    *("starting", "staging", "connecting", "reading", "sending", "exporting"),
+    *("starting", "staging", "connecting", "reading", "confirming", "sending", "exporting"),
     *("finished", "stopped", "failed"),
 )
 """What a run is doing, or how it ended: all rows settled, stopped before that, or ended by an error."""

@@ -183,10 +183,27 @@ def test_a_retry_is_told_as_its_run(service: Service, hook: Listener, tmp_path: 
     assert "nothing to retry" in note["message"]
 
 
-def test_a_plan_tells_nobody_else(service: Service, hook: Listener, tmp_path: Path) -> None:
-    """It changes nothing, and whoever asked for it reads it."""
-    command = ["plan", write_jobs(tmp_path / "jobs.csv", make_jobs(2))]
-    assert call(command, service.environ(ASSIGN_WORKER_NOTIFY=url_of(hook))).code == 0
+@pytest.mark.parametrize(
+    ("command", "title"),
+    [("verify", "jobs.csv verified, "), ("undo", "jobs.csv finished, ")],
+)
+def test_other_commands_are_told(command: str, title: str, service: Service, hook: Listener, tmp_path: Path) -> None:
+    """Each with what its own report says."""
+    jobs = write_jobs(tmp_path / "jobs.csv", make_jobs(3))
+    assert call(["run", jobs], service.environ()).code == 0
+    ended = call([command, "--notify", url_of(hook)], service.environ())
+    note = told(hook)
+    assert title in note["title"]
+    assert f"ended with exit code {ended.code}" in note["message"]
+
+
+@pytest.mark.parametrize("command", [["plan", "jobs.csv"], ["undo", "--dry-run"]])
+def test_what_changes_nothing_tells_nobody_else(
+    command: list[str], service: Service, hook: Listener, tmp_path: Path
+) -> None:
+    """Whoever asked for it reads it."""
+    assert call(["run", write_jobs(tmp_path / "jobs.csv", make_jobs(2))], service.environ()).code == 0
+    assert call(command, service.environ(ASSIGN_WORKER_NOTIFY=url_of(hook))).code in {0, 1}
     assert hook.heard == []
 
 

@@ -23,8 +23,9 @@ from worker.logs import LogAttempts
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from worker.cli.message import Ended
     from worker.cli.progress import Teller
-    from worker.cli.telling import Audience, Ended
+    from worker.cli.telling import Audience
     from worker.config import Logging
     from worker.control import Progress
     from worker.models import StopCause

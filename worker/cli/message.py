@@ -7,21 +7,24 @@ people or credentials, no columns of the input.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.cli.words import amount
 from worker.logs import escape_controls
 from worker.models import Outcome
+from worker.report import RunReport
+from worker.verifying import VerifyReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from worker.report import Failure, RunReport
+    from worker.models import Stop
+    from worker.report import Failure
 
-__all__ = ["Message", "of_end", "of_error", "of_report"]
+__all__ = ["Ended", "Message", "of_ended", "of_error"]
 
-MOST_FAILURES: Final = 5
-MOST_STOPS: Final = 5
+MOST_LINES: Final = 5
+"""Of a kind: failures, stops, warnings."""
 LONGEST_TEXT: Final = 300
 """Characters of a text of foreign origin."""
 _NOT_WELL: Final = (Outcome.FAILED, Outcome.INVALID, Outcome.CONFLICT, Outcome.IN_DOUBT)
@@ -36,16 +39,60 @@ class Message:
     exit_code: int
 
 
-def of_report(report: RunReport) -> Message:
-    """What a run came to, what failed most, why it stopped, and what to do."""
+class Ended(Protocol):
+    """Whatever a command comes to."""
+
+    @property
+    def exit_code(self) -> int:
+        """That the command ends with."""
+        ...
+
+
+def of_ended(report: Ended, subject: str) -> Message:
+    """What a command came to; `subject` is what it did, for a report that says no more than its exit code."""
+    match report:
+        case RunReport():
+            return _of_run(report)
+        case VerifyReport():
+            return _of_verification(report)
+        case _:
+            how = "all is well" if report.exit_code == 0 else "something is to look at"
+            title = f"assign-worker: {_plain(subject)} ended, {how}"
+            return Message(title, f"It ended with exit code {report.exit_code}.", report.exit_code)
+
+
+def _of_run(report: RunReport) -> Message:
+    """Counts, what failed most, why it stopped, and what to do."""
     name = _plain(report.name)
     rehearsal = "rehearsal of " if report.rehearsal else ""
     lines = [f"Run {report.run_id} of {name} ended with exit code {report.exit_code}.", _counts(report)]
-    lines += _listed("", [f"Stopped{_whose(stop.workspace_id)}: {_plain(stop.message)}" for stop in report.stops])
-    lines += _listed("What failed most:", [f"- {_kind(failure)}" for failure in report.failures], MOST_FAILURES)
+    if report.drifted:
+        lines.append(f"Drifted since the last run of this name: {_rows(report.drifted)}.")
+    lines += _warnings(report.warnings)
+    lines += _stops(report.stops)
+    lines += _listed("What failed most:", [f"- {_kind(failure)}" for failure in report.failures])
     lines += _listed("To do:", [f"- {_plain(step, longest=2000)}" for step in report.next_steps])
     lines += _listed("", [_plain(note) for note in report.notes])
     return Message(f"assign-worker: {rehearsal}{name} {_ending(report)}", "\n".join(lines), report.exit_code)
+
+
+def _of_verification(report: VerifyReport) -> Message:
+    """How many rows were found as they should be, and what the others are."""
+    name, off = _plain(report.name), report.accepted - report.findings.get("confirmed", 0)
+    how = f"{_rows(off)} of {amount(report.accepted)} not yet right" if off else "all is well"
+    stages = (
+        f"Confirmed: {amount(report.confirmed)}; synced with the provider: {amount(report.synced)}; "
+        f"cards issued: {amount(report.issued)} of {amount(report.cards)}."
+    )
+    found = ", ".join(f"{amount(rows)} {word}" for word, rows in report.findings.items() if rows)
+    lines = [
+        f"The verification of run {report.run_id} of {name} ended with exit code {report.exit_code}.",
+        f"{_rows(report.accepted)} accepted{f': {found}' if found else ''}.",
+        stages,
+        *_warnings(report.warnings),
+        *_stops(report.stops),
+    ]
+    return Message(f"assign-worker: {name} verified, {how}", "\n".join(lines), report.exit_code)
 
 
 def of_error(subject: str, reason: str, exit_code: int) -> Message:
@@ -56,13 +103,6 @@ def of_error(subject: str, reason: str, exit_code: int) -> Message:
         f"{subject[:1].upper()}{subject[1:]} ended with exit code {exit_code}.\n\n{_plain(reason, longest=2000)}",
         exit_code,
     )
-
-
-def of_end(subject: str, exit_code: int) -> Message:
-    """A command whose report is no run's: that it has ended, and how."""
-    how = "all is well" if exit_code == 0 else "something is to look at"
-    title = f"assign-worker: {_plain(subject)} ended, {how}"
-    return Message(title, f"It ended with exit code {exit_code}.", exit_code)
 
 
 def _ending(report: RunReport) -> str:
@@ -82,6 +122,17 @@ def _counts(report: RunReport) -> str:
     return f"{_rows(report.rows)}: {', '.join(counts)}." if report.rows else "It had no rows."
 
 
+def _warnings(warnings: Mapping[str, int]) -> Iterator[str]:
+    told = [f"{amount(rows)} {_plain(code)}" for code, rows in warnings.items()]
+    if told:
+        more = f", and {len(told) - MOST_LINES} more kinds" if len(told) > MOST_LINES else ""
+        yield f"Warnings: {', '.join(told[:MOST_LINES])}{more}."
+
+
+def _stops(stops: Sequence[Stop]) -> Iterator[str]:
+    return _listed("", [f"Stopped{_whose(stop.workspace_id)}: {_plain(stop.message)}" for stop in stops])
+
+
 def _whose(workspace_id: str | None) -> str:
     return f" (workspace {_plain(workspace_id)})" if workspace_id else ""
 
@@ -93,16 +144,16 @@ def _kind(failure: Failure) -> str:
     return f"{_rows(failure.rows)} {kind}; e.g. row {failure.example_row}{said}"
 
 
-def _listed(heading: str, lines: list[str], most: int = MOST_STOPS) -> Iterator[str]:
+def _listed(heading: str, lines: list[str]) -> Iterator[str]:
     """A paragraph, bounded; nothing of it where there are no lines."""
     if not lines:
         return
     yield ""
     if heading:
         yield heading
-    yield from lines[:most]
-    if len(lines) > most:
-        yield f"… and {len(lines) - most} more"
+    yield from lines[:MOST_LINES]
+    if len(lines) > MOST_LINES:
+        yield f"… and {len(lines) - MOST_LINES} more"
 
 
 def _plain(text: str, *, longest: int = LONGEST_TEXT) -> str:

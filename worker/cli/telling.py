@@ -11,10 +11,10 @@ import contextlib
 import logging
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from worker.cli.failures import exit_of
-from worker.cli.message import Message, of_end, of_error, of_report
+from worker.cli.message import Message, of_ended, of_error
 from worker.ledger.queries import NOWHERE
 from worker.logs import get_logger, mask_secrets
 from worker.masking import mask_in
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
+    from worker.cli.message import Ended
     from worker.cli.notifier import Notifier
     from worker.config import Settings, Telling
     from worker.control import Progress
@@ -32,20 +33,11 @@ if TYPE_CHECKING:
     from worker.ports import AttemptObserver
     from worker.tracing import Tracing
 
-__all__ = ["Audience", "Ended", "telling"]
+__all__ = ["Audience", "telling"]
 
 _SPAN_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _FINISHED: Final = (0, 1)
 """Exit codes of runs whose rows are all settled."""
-
-
-class Ended(Protocol):
-    """Whatever a command comes to; of a `RunReport` more is told."""
-
-    @property
-    def exit_code(self) -> int:
-        """That the command ends with."""
-        ...
 
 
 @contextlib.contextmanager
@@ -70,10 +62,8 @@ def telling(settings: Settings, name: str, subject: str) -> Iterator[Audience]:
         code, reason = exit_of(error)
         _notify(notifier, told, of_error(subject, reason, code), secrets)
         raise
-    report = audience.report
-    if report is not None:
-        message = of_report(report) if isinstance(report, RunReport) else of_end(subject, report.exit_code)
-        _notify(notifier, told, message, secrets)
+    if audience.report is not None:
+        _notify(notifier, told, of_ended(audience.report, subject), secrets)
 
 
 class Audience:

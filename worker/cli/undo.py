@@ -9,7 +9,17 @@ import click
 
 from worker.cli.failures import Invocation
 from worker.cli.loading import load
-from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, option, setting, takes_no_key
+from worker.cli.options import (
+    TELLING,
+    GroupedCommand,
+    as_json,
+    config,
+    declare,
+    ledger_here,
+    option,
+    setting,
+    takes_no_key,
+)
 from worker.cli.protect import forbid_cores
 from worker.cli.stdout import print_json
 
@@ -47,6 +57,7 @@ __all__ = ["command"]
         *("endpoint", "proxy", "ca_file"),
         *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details"),
         *("max_failures", "canary", "fail_on_warning", "deadline"),
+        *TELLING,
         *("log_format", "log_level", "quiet", "progress"),
     ),
 )
@@ -73,7 +84,7 @@ def command(
     from worker.undoing import plan_undo, undo_run  # noqa: PLC0415 - likewise
 
     if dry_run:
-        plan = execute(settings, partial(plan_undo, run))
+        plan = execute(settings, partial(plan_undo, run), is_told=False)
         if as_json:
             print_json(plan.as_dict())
         else:

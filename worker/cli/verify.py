@@ -9,7 +9,17 @@ import click
 
 from worker.cli.failures import Invocation
 from worker.cli.loading import load
-from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, option, setting, takes_no_key
+from worker.cli.options import (
+    TELLING,
+    GroupedCommand,
+    as_json,
+    config,
+    declare,
+    ledger_here,
+    option,
+    setting,
+    takes_no_key,
+)
 from worker.cli.stdout import print_json
 
 if TYPE_CHECKING:
@@ -60,6 +70,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
         *("include_codes", "raw_cells"),
         *("endpoint", "proxy", "ca_file"),
         *("concurrency", "rate", "timeout", "max_attempts", "outage_patience"),
+        *TELLING,
         *("log_format", "log_level", "quiet", "progress"),
     ),
 )
