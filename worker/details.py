@@ -57,7 +57,7 @@ async def read_details(  # noqa: PLR0913 - the parts that it joins
             )
             record(outcomes.details(job, reading, include_codes=rules.include_codes))
 
-    for queue in queues:
+    for queue in [queue for queue in queues if queue.details_due]:
         after_row = 0
         while queue.lane.stop is None and not supply.stopped:
             jobs = await supply.fetch_details_due(queue, after_row=after_row, limit=_PAGE)

@@ -120,7 +120,7 @@ class Pipeline:
         breaker = self._endpoint.breaker
         if breaker.open_since is not None:
             return f"the service has not answered for {self._loop.time() - breaker.open_since:.0f} s; probing"
-        if self._tasks and self._fresh_rows_over():
+        if self._tasks and self._supply.over:
             return f"the last {len(self._tasks)} rows are tried again or read back"
         return None
 
@@ -329,7 +329,7 @@ class Pipeline:
     async def until_settling(self, row: RowState, not_before: float) -> None:
         """`Road.until_settling`: the end of fresh rows, or a window full of rows that wait; then `not_before`."""
         self._refuse_if_stopped(row.lane)
-        if not self._fresh_rows_over():
+        if not self._supply.over:
             await self._waits.until_over(row.lane)
         await self.sleep(row, not_before - self._loop.time())
 
@@ -339,16 +339,13 @@ class Pipeline:
 
     # Ends: of fresh rows, of a lane, of the run.
 
-    def _fresh_rows_over(self) -> bool:
-        return all(queue.done or queue.lane.stop is not None for queue in self._queues.values())
-
     def _look_for_the_end(self) -> None:
         """Called whenever something has ended: is everything?"""
-        if self._waits.for_the_end and self._fresh_rows_over():
+        if self._waits.for_the_end and self._supply.over:
             self._waits.tell_over()
         if self._tasks or self._endpoint.in_flight:
             return
-        if self._draining or self._fresh_rows_over():
+        if self._draining or self._supply.over:
             self._all_sent.set()
 
     def _on_lane_stopped(self, lane: Lane) -> None:
@@ -389,6 +386,8 @@ class Pipeline:
     def _record(self, lane: Lane, result: Result) -> None:
         """A row's final word: to the ledger, and into the counts."""
         self._supply.record(result)
+        if result.details_due:
+            self._queue_of[lane].details_due = True
         lane.outcomes[result.outcome] += 1
         self.execution.outcomes[result.outcome] += 1
         if self._guard is not None and (stop := self._guard(result)) is not None:

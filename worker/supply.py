@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,11 +12,12 @@ from worker.ledger.claims import Batch
 from worker.ledger.group_commit import GroupCommit
 from worker.models import Step
 from worker.ports import CommitObserver
-from worker.window import FETCH, REFILL_BELOW, ShardQueue, Window
+from worker.window import FETCH_SHARDS, ShardQueue, Window, portion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from worker.ledger.claims import OpenRow
     from worker.models import Job
     from worker.ports import AttemptObserver, ShardSource
 
@@ -70,7 +72,11 @@ class Supply:
         self._on_step = on_step
         self.stopped = False
         """Set: nothing more is fetched or marked."""
-        self._fetches: set[asyncio.Task[None]] = set()
+        self._unsent = list(queues.values())
+        """Shards with fresh rows left, and shards that are over but not looked at since; the last one is looked at."""
+        self._portion = portion(len(queues))
+        self._hungry: deque[ShardQueue] = deque()
+        self._fetching: asyncio.Task[None] | None = None
         self._dry: set[ShardQueue] = set()
         """Shards that ask for a mark as soon as the window has room."""
         self._observers = [observer for observer in observers if isinstance(observer, CommitObserver)]
@@ -79,18 +85,26 @@ class Supply:
         self.record = self._commit.add
         self.record_details = self._commit.add_details
 
+    @property
+    def over(self) -> bool:
+        """Whether no shard has a fresh row left that may be sent."""
+        unsent = self._unsent
+        while unsent and (unsent[-1].done or unsent[-1].lane.stop is not None):
+            unsent.pop()
+        return not unsent
+
     def stop(self) -> None:
         """Fetch and mark nothing more."""
         self.stopped = True
 
     def refill(self, queue: ShardQueue) -> None:
-        """Fetch ahead in a thread, one fetch a shard at a time."""
+        """Fetch ahead."""
         if queue.fetching or queue.exhausted or self.stopped or queue.lane.stop is not None:
             return
         queue.fetching = True
-        task = asyncio.create_task(self._fetch(queue))
-        self._fetches.add(task)
-        task.add_done_callback(self._fetches.discard)
+        self._hungry.append(queue)
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._fetch())
 
     def raise_mark(self, queue: ShardQueue) -> None:
         """Ask for the next mark where one is due, and for more rows where they run low."""
@@ -105,7 +119,7 @@ class Supply:
                 self._consumer.on_window_full()
                 if not queue.granted:
                     self._commit.hurry()
-        if len(queue.rows) < REFILL_BELOW:
+        if len(queue.rows) * 2 < self._portion:
             self.refill(queue)
 
     async def fetch_details_due(self, queue: ShardQueue, *, after_row: int, limit: int) -> Sequence[Job]:
@@ -124,24 +138,34 @@ class Supply:
             AssignWorkerError: writing has failed, now or before.
         """
         self.stopped = True
-        await asyncio.gather(*self._fetches, return_exceptions=True)
+        if self._fetching is not None:
+            await self._fetching
         lowered = {queue.shard: queue.last_dispatched for queue in self._queues.values()}
         try:
             await asyncio.shield(self._commit.flush(Batch(lowered=lowered, notes=notes)))
         finally:
             await self._commit.close()
 
-    async def _fetch(self, queue: ShardQueue) -> None:
-        fetch = partial(self._source.fetch, queue.shard, after_row=queue.fetched_through, limit=FETCH)
+    async def _fetch(self) -> None:
+        """Fetch for all shards that run low, many in one turn of a thread."""
         try:
-            queue.add(await asyncio.to_thread(fetch))
+            while self._hungry and not self.stopped:
+                queues = [self._hungry.popleft() for _ in range(min(len(self._hungry), FETCH_SHARDS))]
+                for queue, rows in zip(queues, await asyncio.to_thread(self._fetch_each, queues), strict=True):
+                    queue.add(rows, wanted=self._portion)
+                    queue.fetching = False
+                    self.raise_mark(queue)
+                    if queue.done:
+                        self._consumer.on_exhausted()
         except Exception as error:  # noqa: BLE001 - whatever a driver raises ends the run, and is raised by it
             self._consumer.on_broken(error)
-            return
-        queue.fetching = False
-        self.raise_mark(queue)
-        if queue.done:
-            self._consumer.on_exhausted()
+        finally:
+            self._fetching = None
+
+    def _fetch_each(self, queues: Sequence[ShardQueue]) -> list[Sequence[OpenRow]]:
+        """In a thread."""
+        fetch = partial(self._source.fetch, limit=self._portion)
+        return [fetch(queue.shard, after_row=queue.fetched_through) for queue in queues]
 
     def _write(self, batch: Batch) -> None:
         """In the writer's thread: one commit, with its named steps."""

@@ -16,15 +16,23 @@ if TYPE_CHECKING:
     from worker.lane import Lane
     from worker.ledger.claims import OpenRow
 
-__all__ = ["ShardQueue", "Window"]
+__all__ = ["FETCH_SHARDS", "ShardQueue", "Window", "portion"]
 
 FETCH: Final = 1_000
-"""Rows read from the ledger at a time."""
-REFILL_BELOW: Final = 500
+"""Rows of a shard that are read from the ledger at a time; half of them left, more are."""
+FETCH_ALL: Final = 8_000
+"""Rows that all shards have read ahead, about: memory does not grow with their number."""
+FETCH_SHARDS: Final = 100
+"""Shards that are read for in one turn of the thread; the first may send while the others' rows are read."""
 LEAST_WINDOW: Final = 512
 """Rows that few but quick workers have open between two commits, 20 ms apart."""
 LEAST_AHEAD: Final = 16
 """Rows that the mark runs ahead of a shard at first."""
+
+
+def portion(shards: int) -> int:
+    """Rows to read at a time for each of so many shards."""
+    return max(LEAST_AHEAD, min(FETCH, FETCH_ALL // max(shards, 1)))
 
 
 class Window:
@@ -50,6 +58,7 @@ class ShardQueue:
         "_asked",
         "_sent_since_ask",
         "ahead",
+        "details_due",
         "exhausted",
         "fetched_through",
         "fetching",
@@ -68,6 +77,8 @@ class ShardQueue:
     def __init__(self, shard: int, lane: Lane, *, dispatched_through: int) -> None:
         self.shard = shard
         self.lane = lane
+        self.details_due = dispatched_through > 0
+        """Whether some of its rows may have been recorded without the credential's details."""
         self.rows: deque[OpenRow] = deque()
         """Fetched; the first `granted` of them may be sent, the last `unasked` are beyond any mark asked for."""
         self.granted = 0
@@ -88,10 +99,10 @@ class ShardQueue:
         self.wakes_at = -1.0
         """When a timer will have this shard looked at again."""
 
-    def add(self, fetched: Sequence[OpenRow]) -> None:
-        """Append what was fetched; nothing means the shard's end."""
+    def add(self, fetched: Sequence[OpenRow], *, wanted: int) -> None:
+        """Append what was fetched; less than what was wanted means the shard's end."""
+        self.exhausted = len(fetched) < wanted
         if not fetched:
-            self.exhausted = True
             return
         self.rows.extend(fetched)
         self.unasked += len(fetched)

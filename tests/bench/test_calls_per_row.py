@@ -18,17 +18,19 @@ from bench_speed.ladder import Memory, Staged, job_of, settings_for, stage_rows
 from bench_speed.processes import Service
 
 from worker.client import SeamClient
+from worker.config import Settings
 from worker.ledger import Ledger
-from worker.ledger.claims import Batch, Claim, ShardClaim
+from worker.ledger.claims import Batch, Claim, OpenRow, ShardClaim
 from worker.models import Outcome, Result
 from worker.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 ROWS = 2_000
 IN_FLIGHT = 32
+TOKEN = "seam_at1bench0000_00000000000000000000"
 
 CLIENT_BUDGET = 98
 PIPELINE_BUDGET = 144
@@ -108,6 +110,50 @@ def test_the_pipeline(service: str) -> None:
         return counter.calls
 
     within(uvloop.run(main()), PIPELINE_BUDGET)
+
+
+class Fleet(Memory):
+    """Rows of many workspaces, so many of each, one after the other; it counts how often it is asked."""
+
+    def __init__(self, each: int) -> None:
+        super().__init__(ROWS)
+        self._each = each
+        self.reads = 0
+        self.commits = 0
+
+    def fetch(self, shard: int, *, after_row: int, limit: int) -> Sequence[OpenRow]:
+        """Those of one workspace."""
+        self.reads += 1
+        first, last = shard * self._each, (shard + 1) * self._each
+        rows = range(max(after_row, first) + 1, min(max(after_row, first) + limit, last) + 1)
+        return [OpenRow(job_of(row)._replace(workspace_id=f"{shard}"), maybe_applied=False, attempts=0) for row in rows]
+
+    def write(self, batch: Batch) -> None:
+        """Count the commit too."""
+        super().write(batch)
+        self.commits += 1
+
+
+def test_many_workspaces_cost_no_more_than_one(service: str) -> None:
+    """200 workspaces of 10 rows beside one of 2 000, in calls, reads and commits."""
+
+    async def main(shards: int) -> tuple[int, Fleet]:
+        settings = Settings.from_options(personal_access_token=TOKEN, endpoint=service, concurrency=IN_FLIGHT)
+        each = ROWS // shards
+        fleet = Fleet(each)
+        claim = Claim(1, "guard", tuple(ShardClaim(shard, f"{shard}", 1, 0, each, ()) for shard in range(shards)))
+        async with SeamClient(settings.target, concurrency=IN_FLIGHT, timeout=30.0) as client:
+            pipeline = Pipeline(claim, fleet, client, settings.sending)
+            with counting() as counter:
+                await pipeline.run()
+        assert fleet.recorded == ROWS
+        return counter.calls, fleet
+
+    one, alone = uvloop.run(main(1))
+    many, fleet = uvloop.run(main(200))
+    assert many < 1.15 * one, f"{many / one:.2f} times the calls"
+    assert fleet.reads == 200, "each is read once"
+    assert fleet.commits < 2 * alone.commits + 20, f"{fleet.commits} commits beside {alone.commits}"
 
 
 def test_the_ledger(tmp_path: Path) -> None:
