@@ -22,12 +22,12 @@ from worker.errors import ConfigError
 from worker.execution import Execution
 from worker.guards import Intent, LastRun, declined, hold_back, resolve_end
 from worker.ledger.ahead import count_intentions
-from worker.ledger.chains import chain_of
+from worker.ledger.chains import chain_before
 from worker.ledger.claims import doubt_open_rows, has_open_rows
 from worker.ledger.intentions import Intention, decide_by_owners, unread_shards, wanted_by_sync
 from worker.ledger.queries import count_by_workspace, group_rows
 from worker.ledger.readings import Readings
-from worker.ledger.runs import RUN, finished_before, get_run, learn_workspace, note_stop, workspace_of
+from worker.ledger.runs import RUN, get_run, learn_workspace, note_stop, workspace_of
 from worker.ledger.staging import reject_other_workspaces
 from worker.ledger.tables import owners
 from worker.models import Outcome, StopCause
@@ -290,14 +290,14 @@ def _intent_of(engine: Engine, run: Run, decided: Counter[Outcome], *, in_full: 
 
 
 def _last_run(engine: Engine, run: Run, *, in_full: bool) -> LastRun | None:
-    before = finished_before(engine, run)
-    if not before:
+    before = chain_before(engine, run)
+    if before is None:
         return None
-    last = get_run(engine, before[0])
+    last = before.root
     if not in_full:
         return LastRun(last.id, last.rows)
     outcomes: Counter[Outcome] = Counter()
-    for group in group_rows(engine, chain_of(engine, last.run_no)):
+    for group in group_rows(engine, before):
         outcomes[group.outcome] += group.rows
     return LastRun(last.id, last.rows, outcomes)
 

@@ -15,9 +15,10 @@ from worker.control import Control, Progress
 from worker.executor import Executor
 from worker.intake import Intake
 from worker.ledger import Ledger
+from worker.ledger.chains import chain_before
 from worker.ledger.intentions import Intention, wanted_by_sync
 from worker.ledger.plans import group_plan, stream_plan
-from worker.ledger.runs import discard_staging, finished_before
+from worker.ledger.runs import discard_staging
 from worker.ledger.tables import owners
 from worker.models import Outcome
 from worker.paths import Paths
@@ -139,7 +140,8 @@ async def _plan(ledger: Ledger, intake: Intake, around: Surroundings, target: Pa
             await executor.reject_other_workspaces(run)
             wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
             stops = await executor.survey(client, run, owners, wanted)
-    before = await asyncio.to_thread(finished_before, engine, run)
+    chain = await asyncio.to_thread(chain_before, engine, run)
+    before = [] if chain is None else chain.numbers
     groups = await asyncio.to_thread(group_plan, engine, run.run_no, before)
     if target is not None:
         around.watch(Progress("exporting", None, 0))

@@ -11,10 +11,11 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.guards import NEEDS_A_FLAG
-from worker.ledger.chains import chain_of
+from worker.history import Comparison, compare
+from worker.ledger.chains import chain_before, chain_of
 from worker.ledger.plans import count_drift
 from worker.ledger.queries import count_replaced, fetch_examples, fetch_workspaces, group_rows, stream_latencies
-from worker.ledger.runs import RETRY, RUN, finished_before
+from worker.ledger.runs import RETRY, RUN
 from worker.models import Outcome, Stop, StopCause
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class RunReport:
     rehearsal: bool = False
     retries: tuple[str, ...] = ()
     """Ids of the retries of this run, the earliest first."""
+    since: Comparison | None = None
+    """Against the run before of the same name; None where there is none, or this one is unfinished."""
     drifted: int | None = None
     """Of a sync: rows that were right after the last run of this name, and not when their owners were read."""
 
@@ -195,7 +198,7 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
     rehearsal: bool = False,
     command: Sequence[str] = (),
 ) -> RunReport:
-    """Add a run and its retries up, in two scans of the rows.
+    """Add a run and its retries up, in two scans of the rows, and compare it with the run before.
 
     Args:
         engine: the ledger.
@@ -210,6 +213,7 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
     """
     chain = chain_of(engine, run.run_no)
     root, last = chain.root, chain.last
+    before = chain_before(engine, root)
     sums = _Sums(group_rows(engine, chain))
     earlier_attempts, earlier_sent = count_replaced(engine, chain)
     seconds = sum(each.sending_seconds for each in chain.runs)
@@ -242,7 +246,8 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
         notes=() if note is None else (note,),
         rehearsal=rehearsal,
         retries=tuple(retry.id for retry in chain.retries),
-        drifted=count_drift(engine, run.run_no, finished_before(engine, run))[0] if run.is_sync else None,
+        since=compare(engine, before, chain),
+        drifted=count_drift(engine, root.run_no, [] if before is None else before.numbers)[0] if root.is_sync else None,
     )
 
 

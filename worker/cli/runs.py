@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.loading import is_rehearsal, load, open_ledger, start_logs
-from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, setting, takes_no_key
+from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, option, setting, takes_no_key
 from worker.cli.stdout import print_json
 from worker.cli.words import amount, moment, span
 
@@ -23,8 +23,21 @@ __all__ = ["command"]
 
 
 @click.command("runs", cls=GroupedCommand)
-@declare(takes_no_key, ledger_here, as_json, config, setting("log_level"))
-def command(*, config_file: str | None, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 - settings
+@declare(
+    takes_no_key,
+    option("Options", "--name", "only", metavar="NAME", help="Runs of this name alone."),
+    ledger_here,
+    as_json,
+    config,
+    setting("log_level"),
+)
+def command(
+    *,
+    only: str | None,
+    config_file: str | None,
+    as_json: bool,
+    **flags: Any,  # noqa: ANN401 - settings, judged by worker.config
+) -> None:
     """List the latest 50 runs of a ledger, newest first."""
     from worker.cli.page import open_page  # noqa: PLC0415 - slow to import
     from worker.ledger.queries import count_outcomes  # noqa: PLC0415 - likewise
@@ -34,7 +47,7 @@ def command(*, config_file: str | None, as_json: bool, **flags: Any) -> None:  #
     start_logs(settings)
     with open_ledger(settings) as ledger:
         rehearsal = is_rehearsal(ledger)
-        counted = [(run, count_outcomes(ledger.engine, run.run_no)) for run in list_runs(ledger.engine)]
+        counted = [(run, count_outcomes(ledger.engine, run.run_no)) for run in list_runs(ledger.engine, name=only)]
     if as_json:
         print_json([_as_dict(run, counts) for run, counts in counted])
         return
@@ -44,7 +57,7 @@ def command(*, config_file: str | None, as_json: bool, **flags: Any) -> None:  #
         if counted:
             console.print(_table(counted))
         else:
-            console.print("The ledger holds no run yet.")
+            console.print("The ledger holds no run yet." if only is None else "The ledger holds no run of that name.")
 
 
 def _as_dict(run: Run, counts: Mapping[Outcome, int]) -> dict[str, object]:

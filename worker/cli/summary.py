@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from worker.cli.page import OUTCOME_STYLES, cell, line, open_page, plain_table
-from worker.cli.words import amount, per_second, span
+from worker.cli.words import amount, moment, per_second, span
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from worker.history import Comparison
     from worker.report import RunReport
 
 __all__ = ["print_report"]
@@ -118,9 +119,30 @@ def _figures(console: Console, report: RunReport) -> None:
         line(
             console, f"Drift     {amount(report.drifted)} rows were right after the last run and had been changed since"
         )
+    if report.since is not None:
+        for text in _since(report.since):
+            line(console, text)
     if report.results is not None:
         line(console, f"Results   {report.results}")
     line(console, f"Ledger    {report.ledger}")
+
+
+def _since(since: Comparison) -> Iterator[str]:
+    """What is new against the run before, in two lines at most."""
+    yield f"Before    run {since.run_id}, sent {moment(since.started_at)}; since then:"
+    rows = (
+        (since.new, "new", "row"),
+        (since.gone, "gone", "its row"),
+        (since.changed, "for another person", "row"),
+        (since.new_warnings, "with a new warning", "row"),
+        (since.worse, "well then and not now", "row"),
+    )
+    told = [
+        f"{amount(change.rows)} {what} (e.g. {where} {change.example_row})"
+        for change, what, where in rows
+        if change.rows
+    ]
+    yield "          " + (", ".join(told) or "no row is new, gone, changed or worse")
 
 
 def _ways_on(console: Console, report: RunReport) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, Select
     from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["Chain", "chain_of", "find_chain", "is_doubtful", "last_words", "latest", "members"]
+__all__ = ["Chain", "chain_before", "chain_of", "find_chain", "is_doubtful", "last_words", "latest", "members"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class Chain:
     def runs(self) -> tuple[Run, ...]:
         """All of them, the root first."""
         return (self.root, *self.retries)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of all of them."""
+        return [run.run_no for run in self.runs]
 
 
 def chain_of(engine: Engine, run_no: int) -> Chain:
@@ -59,6 +64,25 @@ def find_chain(engine: Engine, reference: str | None) -> Chain:
     return _chain_of(engine, get_run(engine, reference, kinds=None if reference else (RUN, RETRY)))
 
 
+def chain_before(engine: Engine, run: Run) -> Chain | None:
+    """What a run is compared with: the latest finished run over a file before it, of its name and endpoint."""
+    query = (
+        select(runs)
+        .where(
+            runs.c.name == run.name,
+            runs.c.endpoint == run.endpoint,
+            runs.c.kind == RUN,
+            runs.c.state == "finished",
+            runs.c.run_no < run.run_no,
+        )
+        .order_by(runs.c.run_no.desc())
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else _chain_of(engine, as_run(row))
+
+
 def _chain_of(engine: Engine, run: Run) -> Chain:
     root = get_run(engine, run.parent_no) if run.kind == RETRY and run.parent_no is not None else run
     with engine.connect() as connection:
@@ -76,11 +100,19 @@ def latest(run_no: int) -> Select[Any]:
     return select(words.c.run_no, words.c.row)
 
 
-_COLUMNS: Final = (inputs.c.row, inputs.c.line, inputs.c.shard, inputs.c.cells)
+_COLUMNS: Final = (
+    inputs.c.row,
+    inputs.c.line,
+    inputs.c.shard,
+    inputs.c.acs_credential_id,
+    inputs.c.acs_user_id,
+    inputs.c.user_identity_id,
+    inputs.c.cells,
+)
 
 
 def last_words(root_no: Any) -> Select[Any]:  # noqa: ANN401 - a number, or an expression of SQL
-    """The root's `inputs`, under the `run_no` of the run that has the last word on the row: row, line, shard, cells."""
+    """The root's `inputs`, under the `run_no` of the run that has the last word on the row; `_COLUMNS` of them."""
     later = inputs.alias("later")
     retried = (
         select(func.max(later.c.run_no))

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from worker.errors import RunNotFoundError
 from worker.ledger.tables import metadata, results, runs, unsettled
@@ -30,7 +30,6 @@ __all__ = [
     "delete_run",
     "discard_staging",
     "find_alike",
-    "finished_before",
     "get_run",
     "insert_run",
     "learn_workspace",
@@ -193,34 +192,13 @@ def get_run(engine: Engine, reference: str | int | None = None, *, kinds: Sequen
     return as_run(row)
 
 
-def list_runs(engine: Engine, *, limit: int = 50) -> list[Run]:
-    """The latest runs, newest first."""
+def list_runs(engine: Engine, *, limit: int = 50, name: str | None = None) -> list[Run]:
+    """The latest runs, newest first; those of one name, where it is given."""
+    query = select(runs).where(runs.c.state != "staging").order_by(runs.c.run_no.desc()).limit(limit)
+    if name is not None:
+        query = query.where(runs.c.name == name)
     with engine.connect() as connection:
-        rows = connection.execute(
-            select(runs).where(runs.c.state != "staging").order_by(runs.c.run_no.desc()).limit(limit)
-        )
-        return [as_run(row) for row in rows]
-
-
-def finished_before(engine: Engine, run: Run) -> list[int]:
-    """The last finished run of the same name and endpoint before this one, and its retries; empty where none is."""
-    with engine.connect() as connection:
-        latest = connection.execute(
-            select(func.max(runs.c.run_no)).where(
-                runs.c.kind == "run",
-                runs.c.name == run.name,
-                runs.c.endpoint == run.endpoint,
-                runs.c.state == "finished",
-                runs.c.run_no < run.run_no,
-            )
-        ).scalar()
-        found: list[int] = []
-        heirs = [] if latest is None else [latest]
-        while heirs:
-            found += heirs
-            children = select(runs.c.run_no).where(runs.c.parent_no.in_(heirs), runs.c.kind == "retry")
-            heirs = list(connection.execute(children).scalars())
-        return found
+        return [as_run(row) for row in connection.execute(query)]
 
 
 def learn_workspace(engine: Engine, run_no: int, workspace_id: str) -> Run:
