@@ -13,13 +13,13 @@ from worker.cli.words import amount
 from worker.logs import escape_controls
 from worker.models import Outcome
 from worker.report import RunReport
-from worker.verifying import VerifyReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from worker.models import Stop
     from worker.report import Failure
+    from worker.verifying import VerifyReport
 
 __all__ = ["Ended", "Message", "of_ended", "of_error"]
 
@@ -50,15 +50,15 @@ class Ended(Protocol):
 
 def of_ended(report: Ended, subject: str) -> Message:
     """What a command came to; `subject` is what it did, for a report that says no more than its exit code."""
-    match report:
-        case RunReport():
-            return _of_run(report)
-        case VerifyReport():
-            return _of_verification(report)
-        case _:
-            how = "all is well" if report.exit_code == 0 else "something is to look at"
-            title = f"assign-worker: {_plain(subject)} ended, {how}"
-            return Message(title, f"It ended with exit code {report.exit_code}.", report.exit_code)
+    if isinstance(report, RunReport):
+        return _of_run(report)
+    from worker.verifying import VerifyReport  # noqa: PLC0415 - not needed by a run, which is to start at once
+
+    if isinstance(report, VerifyReport):
+        return _of_verification(report)
+    how = "all is well" if report.exit_code == 0 else "something is to look at"
+    title = f"assign-worker: {_plain(subject)} ended, {how}"
+    return Message(title, f"It ended with exit code {report.exit_code}.", report.exit_code)
 
 
 def _of_run(report: RunReport) -> Message:
