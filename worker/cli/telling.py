@@ -56,7 +56,7 @@ def telling(settings: Settings, name: str, subject: str) -> Iterator[Audience]:
     notifier = _open_notifier(told)
     try:
         with contextlib.ExitStack() as stack:
-            audience = stack.enter_context(Audience(name, _open_metrics(told, name, stack), _open_tracing(name)))
+            audience = stack.enter_context(Audience(name, _open_metrics(told, name, stack), _open_tracing()))
             yield audience
     except BaseException as error:
         code, reason = exit_of(error)
@@ -136,7 +136,7 @@ def _open_metrics(told: Telling, name: str, stack: contextlib.ExitStack) -> Metr
     return metrics
 
 
-def _open_tracing(name: str) -> Tracing | None:
+def _open_tracing() -> Tracing | None:
     """The spans, where OpenTelemetry's variables ask for them and its packages are there."""
     wanted = any(os.environ.get(variable) for variable in _SPAN_ENDPOINTS)
     if not wanted or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
@@ -148,7 +148,7 @@ def _open_tracing(name: str) -> Tracing | None:
         return None
     # A collector that is away is one warning at the end, not one for each try.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
-    return Tracing(f"assign-worker {name}")
+    return Tracing("assign-worker")
 
 
 def _notify(notifier: Notifier | None, told: Telling, message: Message, secrets: tuple[str, ...]) -> None:
