@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -20,6 +21,7 @@ from worker.config import Settings
 from worker.control import Control
 from worker.errors import AssignWorkerError
 from worker.models import Step, StopCause
+from worker.undoing import undo_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,16 +31,17 @@ if TYPE_CHECKING:
 __all__ = ["fork_run", "wait_for"]
 
 
-def fork_run(
+def fork_run(  # noqa: PLR0913 - what a child is told
     ground: Ground,
     *,
     concurrency: int,
     timeout: float,
     die_at: tuple[Step, int] | None = None,
     before: Callable[[], None] | None = None,
+    undo: bool = False,
     **options: Any,
 ) -> int:
-    """Start `run_batch` on this ground in a child; its process id.
+    """Start `run_batch`, or the undo of its run, on this ground in a child; its process id.
 
     Args:
         ground: the input, the ledger, the service.
@@ -46,6 +49,7 @@ def fork_run(
         timeout: as the option, seconds.
         die_at: kill -9 itself at the n-th time that this step is reached.
         before: called in the child first.
+        undo: undo the latest run of the ledger.
         **options: further settings.
     """
     pid = os.fork()
@@ -55,11 +59,13 @@ def fork_run(
     with suppress(BaseException):
         if before is not None:
             before()
-        code = _child(ground, concurrency=concurrency, timeout=timeout, die_at=die_at, **options)
+        code = _child(ground, concurrency=concurrency, timeout=timeout, die_at=die_at, undo=undo, **options)
     os._exit(code)
 
 
-def _child(ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[Step, int] | None, **options: Any) -> int:
+def _child(
+    ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[Step, int] | None, undo: bool, **options: Any
+) -> int:
     left = {die_at[0]: die_at[1]} if die_at else {}
 
     def on_step(step: Step) -> None:
@@ -76,12 +82,13 @@ def _child(ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[St
             api_key=ground.server.api_key,
             endpoint=ground.server.url,
             ledger=str(ground.ledger),
-            results=ground.results,
+            results=ground.undone if undo else ground.results,
             concurrency=concurrency,
             timeout=timeout,
             **options,
         )
-        report = await run_batch(ground.jobs, settings, control=control, on_step=on_step if die_at else None)
+        call = partial(undo_run, None) if undo else partial(run_batch, ground.jobs)
+        report = await call(settings, control=control, on_step=on_step if die_at else None)
         return report.exit_code
 
     try:

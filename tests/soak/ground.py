@@ -52,6 +52,11 @@ class Ground:
         """The export."""
         return self.folder / "jobs.results.jsonl"
 
+    @property
+    def undone(self) -> Path:
+        """The export of an undo."""
+        return self.folder / "jobs.undone.jsonl"
+
 
 @contextmanager
 def simulator(folder: Path, settings: Mapping[str, Any]) -> Iterator[Server]:

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["FAULTS", "Tally", "die_at_steps", "in_doubt_now", "kill_until_done", "soak", "terminate_until_done"]
+__all__ = [
+    "FAULTS",
+    "Tally",
+    "die_after",
+    "die_at_steps",
+    "in_doubt_now",
+    "kill_until_done",
+    "soak",
+    "terminate_until_done",
+]
 
 CONCURRENCY: Final = 32
 WINDOW: Final = Window(CONCURRENCY).size
@@ -129,7 +138,7 @@ def in_doubt_now(ledger: Path) -> int:
     return int(count)
 
 
-def _die_after(seconds: float, pid: int, with_signal: int) -> bool:
+def die_after(seconds: float, pid: int, with_signal: int) -> bool:
     """Send the signal after so long, unless the child has ended before; whether it was sent."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -153,7 +162,7 @@ def kill_until_done(  # noqa: PLR0913 - what a run of the soak varies
         while True:
             pid = fork_run(ground, concurrency=CONCURRENCY, timeout=TIMEOUT)
             if killed < kills:
-                killed += _die_after(random.uniform(0.0, LONGEST_LIFE), pid, signal.SIGKILL)
+                killed += die_after(random.uniform(0.0, LONGEST_LIFE), pid, signal.SIGKILL)
             code = wait_for(pid)
             if code != -signal.SIGKILL:
                 break
@@ -174,7 +183,7 @@ def terminate_until_done(folder: Path, tally: Tally, *, terms: int, seed: int, r
         while True:
             pid = fork_run(ground, concurrency=CONCURRENCY, timeout=TIMEOUT)
             asked_at = None
-            if stopped < terms and _die_after(random.uniform(0.15, LONGEST_LIFE), pid, signal.SIGTERM):
+            if stopped < terms and die_after(random.uniform(0.15, LONGEST_LIFE), pid, signal.SIGTERM):
                 asked_at = time.monotonic()
                 stopped += 1
             code = wait_for(pid)

@@ -20,6 +20,7 @@ __all__ = ["Findings", "Row", "compare", "fetch_events", "read_results"]
 
 _REFUSED = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 413, 422})
 """Statuses that say that nothing was done."""
+_WRITES = frozenset({"assign", "unassign"})
 _HAS_IT = frozenset({"assigned", "unchanged"})
 _HAS_IT_NOT = frozenset({"failed", "pending"})
 
@@ -85,7 +86,7 @@ def compare(
             owner[credential] = (event["acs_user"], event["user_identity"])
         elif event["kind"] == "read" and event["status"] == 200:
             unread.pop(credential, None)
-        elif event["kind"] == "received" and event["route"] == "assign":
+        elif event["kind"] == "received" and event["route"] in _WRITES:
             if credential in unread:
                 findings.unverified_resends.append(f"{credential}: {unread[credential]}, then {event['request_id']}")
             reply = replies.get(event["request_id"])
@@ -109,6 +110,4 @@ def compare(
 
 
 def _sends(events: Iterable[Mapping[str, Any]]) -> Counter[str]:
-    return Counter(
-        event["credential"] for event in events if event["kind"] == "received" and event["route"] == "assign"
-    )
+    return Counter(event["credential"] for event in events if event["kind"] == "received" and event["route"] in _WRITES)
