@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, case, false, func, not_, select
+from sqlalchemy import and_, case, false, func, literal, not_, select
 
 from worker.ledger.intentions import INTENTION, Intention, word_of
 from worker.ledger.queries import ExportRow
@@ -14,7 +14,7 @@ from worker.models import Outcome, Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from sqlalchemy import Engine, FromClause, Select
+    from sqlalchemy import Engine, Select
     from sqlalchemy.sql.elements import ColumnElement
 
 __all__ = ["PlanGroup", "count_drift", "group_plan", "stream_plan"]
@@ -33,56 +33,44 @@ class PlanGroup(NamedTuple):
     first_row: int
 
 
-_OWNED_IDENTITIES: Final = (
-    select(owners.c.run_no, owners.c.assigned_user_identity_id.label("identity"))
-    .where(owners.c.assigned_user_identity_id.is_not(None))
-    .distinct()
-    .subquery("seen")
+_PAIR: Final = (
+    inputs.c.acs_credential_id
+    + literal(" ")
+    + func.coalesce(inputs.c.acs_user_id, literal("identity ") + inputs.c.user_identity_id)
 )
+"""A credential and its person, as one text: looked up in one search, without an index on the inputs."""
 
 
-def _settled_by(runs_before: Sequence[int]) -> FromClause:
-    """Who had which credential after the last run of the name."""
+def _settled_by(runs_before: Sequence[int]) -> Select[Any]:
+    """Which pairs were right after the last run of the name."""
     return (
-        select(inputs.c.acs_credential_id, inputs.c.acs_user_id, inputs.c.user_identity_id)
+        select(_PAIR)
         .join(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
         .where(
             inputs.c.run_no.in_(runs_before),
             results.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.UNCHANGED.value]),
         )
-        .distinct()
-        .subquery("before")
+        .correlate(None)
     )
 
 
 def _planned(run_no: int, runs_before: Sequence[int], *columns: ColumnElement[Any]) -> Select[Any]:
     """`columns` over the rows of a run, after what is intended, whether a user may be created, whether it drifted."""
-    before = _settled_by(runs_before)
     sent = and_(results.c.row.is_(None), INTENTION.in_([word_of(Intention.NEW), word_of(Intention.TAKEOVER)]))
-    may_create = and_(sent, inputs.c.user_identity_id.is_not(None), _OWNED_IDENTITIES.c.identity.is_(None))
+    seen = (
+        select(owners.c.assigned_user_identity_id)
+        .where(owners.c.run_no == run_no, owners.c.assigned_user_identity_id.is_not(None))
+        .correlate(None)
+    )
+    may_create = and_(sent, inputs.c.user_identity_id.is_not(None), inputs.c.user_identity_id.not_in(seen))
     drifted = and_(
         owners.c.row.is_not(None),
         not_(func.coalesce(owners.c.is_mine, false())),
-        before.c.acs_credential_id.is_not(None),
+        _PAIR.in_(_settled_by(runs_before)),
     )
-    source = (
-        inputs.outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
-        .outerjoin(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row))
-        .outerjoin(
-            _OWNED_IDENTITIES,
-            and_(
-                _OWNED_IDENTITIES.c.run_no == inputs.c.run_no, _OWNED_IDENTITIES.c.identity == inputs.c.user_identity_id
-            ),
-        )
-        .outerjoin(
-            before,
-            and_(
-                before.c.acs_credential_id == inputs.c.acs_credential_id,
-                func.coalesce(before.c.acs_user_id, "") == func.coalesce(inputs.c.acs_user_id, ""),
-                func.coalesce(before.c.user_identity_id, "") == func.coalesce(inputs.c.user_identity_id, ""),
-            ),
-        )
-    )
+    source = inputs.outerjoin(
+        results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
+    ).outerjoin(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row))
     word = case((results.c.row.is_not(None), results.c.outcome), else_=INTENTION)
     return (
         select(word.label("word"), may_create.label("may_create"), drifted.label("drifted"), *columns)
