@@ -18,7 +18,7 @@ from worker.errors import UsageError
 from worker.executor import Executor, reopen
 from worker.intake import Intake
 from worker.ledger import Ledger
-from worker.ledger.runs import Run, discard_staging, find_alike
+from worker.ledger.runs import Run, discard_run, discard_staging, find_alike
 from worker.ledger.staging import finish_staging
 from worker.paths import Paths
 from worker.readers import ReadOptions, hash_file
@@ -135,7 +135,7 @@ class _Batch:
                 run = await self._find_alike(sha256)
             if run is None:
                 return await executor.execute(partial(self._open, staged, sha256), recover=recover)
-            await asyncio.to_thread(discard_staging, self._engine)
+            await asyncio.to_thread(discard_run, self._engine, staged.run_no)
         if run.state == "finished":
             note = (
                 f"run {run.id} has already sent this input; --again sends it once more, "

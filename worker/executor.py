@@ -16,14 +16,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from worker.client import SeamClient
-from worker.config import KeyKind, MissingKey
+from worker.config import KeyKind, MissingKey, hide_password
 from worker.control import Progress
 from worker.errors import ConfigError
 from worker.execution import Execution
 from worker.guards import Intent, LastRun, declined, hold_back, resolve_end
+from worker.ledger import holder
 from worker.ledger.ahead import count_intentions
 from worker.ledger.chains import chain_before
 from worker.ledger.claims import doubt_open_rows, has_open_rows
+from worker.ledger.held import require_free
 from worker.ledger.intentions import Intention, decide_by_owners, unread_shards, wanted_by_sync
 from worker.ledger.queries import count_by_workspace, group_rows
 from worker.ledger.readings import Readings
@@ -128,7 +130,7 @@ class Executor:
             engine,
             run,
             stops=stops,
-            ledger=str(around.paths.ledger),
+            ledger=hide_password(around.paths.ledger),
             results=str(around.paths.results),
             note=note,
             command=around.command,
@@ -161,6 +163,7 @@ class Executor:
     async def _go(self, client: SeamClient, run: Run, *, recover: bool) -> Sequence[Stop]:
         """Read the present owners, where the run wants that, and send; why it stopped early, if it did."""
         engine = self._ledger.engine
+        await asyncio.to_thread(require_free, engine, run.run_no, holder=holder())
         await self.reject_other_workspaces(run)
         read, unread = Execution(), frozenset[int]()
         if run.is_sync:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from worker.errors import InterruptedEarlyError, TerminatedEarlyError
-from worker.ledger.runs import Run, RunSpec, create_run, discard_staging
+from worker.ledger.runs import Run, RunSpec, create_run, discard_run
 from worker.ledger.staging import stage
 from worker.models import StopCause
 from worker.readers import open_input
@@ -79,9 +79,10 @@ class Intake:
                         now=time.time(),
                         keep_going=lambda: control.cause is None,
                     ):
+                        discard_run(self._engine, run.run_no)
                         return None
                 except BaseException:
-                    discard_staging(self._engine)
+                    discard_run(self._engine, run.run_no)
                     raise
                 return run, rows.sha256
 
@@ -91,7 +92,6 @@ class Intake:
         finally:
             watching.cancel()
         if staged is None:
-            await asyncio.to_thread(discard_staging, self._engine)
             cause = control.cause
             early = TerminatedEarlyError if cause and cause.cause is StopCause.SIGTERM else InterruptedEarlyError
             raise early("stopped while the input was being read; nothing was sent")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker import outcomes
 from worker.details import read_details
@@ -27,7 +27,7 @@ from worker.waits import Waits
 from worker.window import ShardQueue, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from worker.config import Sending
     from worker.guards import RowGuard
@@ -48,6 +48,7 @@ class Pipeline:
         sending: concurrency, rate, timeout, attempts, patience.
         takeover_refused: leave a credential alone that has another owner.
         include_codes: keep PINs and card numbers.
+        require_lease: called before each call, it raises where the claim may be gone; None where none can go.
         guard: told of every result; may end the execution.
         observers: told of every call; those that are `CommitObserver` too, of every commit.
         on_step: told of every named step of the protocol; for tests that die there.
@@ -62,6 +63,7 @@ class Pipeline:
         *,
         takeover_refused: bool = False,
         include_codes: bool = False,
+        require_lease: Callable[[], None] | None = None,
         guard: RowGuard | None = None,
         observers: tuple[AttemptObserver, ...] = (),
         on_step: Callable[[Step], None] | None = None,
@@ -76,6 +78,7 @@ class Pipeline:
             include_codes=include_codes,
             details=sending.details,
         )
+        self._require_lease = require_lease
         self._guard = guard
         self._observers = observers
         self._on_step = on_step
@@ -236,15 +239,18 @@ class Pipeline:
         return must_read(owner, takeover_refused=refused, now=time.time())
 
     async def _ended(
-        self, queue: ShardQueue, call: Awaitable[Attempt], sent_at: float, row: int, number: int
+        self, queue: ShardQueue, call: Coroutine[Any, Any, Attempt], sent_at: float, row: int, number: int
     ) -> Attempt:
         """Await a call that the lane has begun, and tell everybody how it ended."""
         lane = queue.lane
         if self._on_step:
             self._on_step(Step.AFTER_SEND)
         try:
+            if self._require_lease is not None:
+                self._require_lease()
             attempt = await call
         except BaseException:
+            call.close()
             lane.abandon(self._loop.time(), sent_at)
             raise
         if self._on_step:
@@ -309,7 +315,7 @@ class Pipeline:
             row.started_at = attempt.started_at
         return attempt
 
-    async def read(self, row: RowState, make: Callable[[], Awaitable[Attempt]], *, retry: bool) -> Attempt:
+    async def read(self, row: RowState, make: Callable[[], Coroutine[Any, Any, Attempt]], *, retry: bool) -> Attempt:
         """`Road.read`: one reading call, when the lane lets it."""
         queue, sent_at = await self._turn(row, retry=retry)
         attempt = await self._ended(queue, make(), sent_at, row.job.row, row.attempts)

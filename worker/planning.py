@@ -18,7 +18,7 @@ from worker.ledger import Ledger
 from worker.ledger.chains import chain_before
 from worker.ledger.intentions import Intention, wanted_by_sync
 from worker.ledger.plans import group_plan, stream_plan
-from worker.ledger.runs import discard_staging
+from worker.ledger.runs import Run, discard_run, discard_staging
 from worker.ledger.tables import owners
 from worker.models import Outcome
 from worker.paths import Paths
@@ -116,15 +116,15 @@ async def make_plan(  # noqa: PLR0913 - keywords, each of them optional
     around = Surroundings(settings, paths, control or Control(), watch or (lambda _: None), observers, command=command)
     with await asyncio.to_thread(Ledger, paths.ledger, exclusive=True) as ledger:
         await asyncio.to_thread(discard_staging, ledger.engine)
+        run, _ = await Intake(ledger, options, around).stage()
         try:
-            return await _plan(ledger, Intake(ledger, options, around), around, target)
+            return await _plan(ledger, run, around, target)
         finally:
-            with suppress(Exception):  # a ledger that cannot be written has said so; the next command clears it
-                await asyncio.to_thread(discard_staging, ledger.engine)
+            with suppress(Exception):  # a ledger that cannot be written has said so; a later command clears it
+                await asyncio.to_thread(discard_run, ledger.engine, run.run_no)
 
 
-async def _plan(ledger: Ledger, intake: Intake, around: Surroundings, target: Path | None) -> PlanReport:
-    run, _ = await intake.stage()
+async def _plan(ledger: Ledger, run: Run, around: Surroundings, target: Path | None) -> PlanReport:
     engine, settings = ledger.engine, around.settings
     calls = 0
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from worker.errors import RowStopped
 from worker.lane import is_service_failure
@@ -15,7 +15,7 @@ from worker.outcomes import Tries
 from worker.retry import until_settled
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from worker.lane import Lane
     from worker.ledger.claims import KnownOwner
@@ -82,7 +82,7 @@ class RowState:
 class ReadingRoad(Protocol):
     """How a row gets to the service to read, and waits: through its lane, ended by a drain."""
 
-    async def read(self, row: RowState, make: Callable[[], Awaitable[Attempt]], *, retry: bool) -> Attempt:
+    async def read(self, row: RowState, make: Callable[[], Coroutine[Any, Any, Attempt]], *, retry: bool) -> Attempt:
         """One reading call, when the lane lets it; likewise."""
         ...
 
@@ -133,7 +133,7 @@ class OwnerReader:
         job = row.job
         return await self.ask(row, partial(self._sender.get, job.workspace_id, job.acs_credential_id))
 
-    async def ask(self, row: RowState, make: Callable[[], Awaitable[Attempt]]) -> Attempt | None:
+    async def ask(self, row: RowState, make: Callable[[], Coroutine[Any, Any, Attempt]]) -> Attempt | None:
         """One reading call: its reply, or the attempt that says why there is none; None: try again."""
         attempt = await self._road.read(row, make, retry=row.reads_spent > 0)
         early = await self._unanswered(row, attempt)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from worker.control import Progress
 from worker.execution import Execution
 from worker.guards import RowGuard, judge_canary
 from worker.ledger import holder
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from worker.client import SeamClient
+    from worker.ledger.claims import Claim
     from worker.ledger.runs import Run
     from worker.models import Outcome
     from worker.surroundings import Surroundings
@@ -107,8 +109,9 @@ class OpenRows:
             claim_run, self._engine, run.run_no, holder=holder(), now=self._began, through=through
         )
         claim = replace(claim, shards=tuple(shard for shard in claim.shards if shard.shard not in self._without))
-        claimed = ClaimedRun(self._engine, claim, through=through)
+        claimed = await asyncio.to_thread(ClaimedRun, self._engine, claim, through=through)
         try:
+            await self._let_lapse(claim)
             pipeline = Pipeline(
                 claim,
                 claimed,
@@ -116,6 +119,7 @@ class OpenRows:
                 around.settings.sending,
                 takeover_refused=run.takeover_refused,
                 include_codes=around.settings.output.include_codes,
+                require_lease=claimed.require_lease,
                 guard=self._guard,
                 observers=around.observers,
                 on_step=around.on_step,
@@ -127,4 +131,13 @@ class OpenRows:
             finally:
                 watching.cancel()
         finally:
-            claimed.close()
+            await asyncio.to_thread(claimed.close)
+
+    async def _let_lapse(self, claim: Claim) -> None:
+        """Give the last requests of a holder whose lease ran out the time in which they may still be executed."""
+        around = self._around
+        rest = 0.0 if claim.lapsed is None else around.settings.sending.timeout - claim.lapsed
+        if rest > 0 and any(shard.carried for shard in claim.shards):
+            note = f"waiting {rest:.0f} s for what the process before may still have under way"
+            around.watch(Progress("sending", self._run.rows, 0, note=note))
+            await around.control.sleep(rest)

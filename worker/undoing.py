@@ -22,7 +22,7 @@ from worker.errors import UsageError
 from worker.executor import Executor, check_workspace, reopen
 from worker.ledger import hold_existing
 from worker.ledger.chains import find_chain
-from worker.ledger.runs import RUN, RunSpec, discard_staging
+from worker.ledger.runs import RUN, RunSpec, discard_run, discard_staging
 from worker.ledger.tables import verifications
 from worker.ledger.undos import UNDO, create_undo, find_undo, group_undo, open_undo, wanted_by_undo
 from worker.paths import Paths
@@ -170,7 +170,7 @@ async def plan_undo(  # noqa: PLR0913 - keywords, each of them optional
                     stops = await executor.survey(client, run, verifications, wanted_by_undo(run.run_no))
             groups = await asyncio.to_thread(group_undo, engine, run.run_no)
         finally:
-            await asyncio.to_thread(discard_staging, engine)
+            await asyncio.to_thread(discard_run, engine, run.run_no)
     return _plan(chain, groups, tuple(stops))
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.ledger.claims import ShardWriter
+from worker.ledger.writing import ShardWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -79,7 +79,7 @@ def test_a_second_final_result_is_impossible(ledger: Ledger) -> None:
     run = staged(ledger.engine, [row(1), row(2)])
     _, writer = claimed(ledger.engine, run)
     writer.write(Batch(results=[result(1)], marks={0: 2}))
-    with pytest.raises(Exception, match="UNIQUE") as raised:
+    with pytest.raises(Exception, match=r"(?i)unique") as raised:
         writer.write(Batch(results=[result(2), result(1, Outcome.FAILED)]))
     assert not isinstance(raised.value, IntegrityError), "the quick path speaks to the driver itself"
     writer.write(Batch(results=[result(2)]))
@@ -141,7 +141,7 @@ def test_a_finished_run_is_found_as_such_and_listed(ledger: Ledger) -> None:
 
 def test_a_killed_staging_is_swept_away(ledger: Ledger) -> None:
     """Nothing of it was sent; nothing of it stays."""
-    run = create_run(ledger.engine, spec(), now=NOW)
+    run = create_run(ledger.engine, spec(), now=1.0)  # long ago: on PostgreSQL others may be staging just now
     stage(ledger.engine, run, [row(1), row(2, reason="bad")], now=NOW)
     discard_staging(ledger.engine)
     with ledger.engine.connect() as connection:
@@ -167,6 +167,8 @@ def test_a_shard_among_many_is_found_by_its_index(ledger: Ledger) -> None:
     run = staged(ledger.engine, [row(number, workspace=number % 3) for number in range(1, 31)])
     fresh = fetch_fresh(ledger.engine, run.run_no, 1, after_row=5, limit=4, crowded=True)
     assert [each.job.row for each in fresh] == [8, 11, 14, 17]
+    if ledger.engine.dialect.name != "sqlite":
+        return  # PostgreSQL's planner knows the size of a table
     statement = _fresh_statement(ledger.engine.dialect, crowded=True)
     with ledger.engine.connect() as connection:
         plan = connection.exec_driver_sql(

@@ -149,7 +149,7 @@ async def test_a_full_disk_ends_the_writing_and_keeps_what_was_there(tmp_path: P
         run = staged(ledger.engine, [row(number) for number in range(1, 3001)])
         _, writer = claimed(ledger.engine, run)
         writer.write(Batch(results=[result(1)], marks={0: 3000}))
-        cursor = writer._connection.cursor()  # noqa: RUF100 - the pragma is per connection
+        cursor = writer._session._connection.cursor()  # type: ignore[attr-defined] # SQLite's  # noqa: RUF100 - the pragma is per connection
         (pages,) = cursor.execute("PRAGMA page_count").fetchone()
         cursor.execute(f"PRAGMA max_page_count={pages + 2}")
         failures: list[AssignWorkerError] = []

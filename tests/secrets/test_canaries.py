@@ -92,10 +92,10 @@ def broken(credential, secrets, **more):
 worker.outcomes._warnings = broken
 """
 _BREAK_LEDGER = """
-import worker.ledger.claims
+import worker.ledger.sqlite_store
 def broken(self, cursor, rows):
     raise RuntimeError("broken on purpose")
-worker.ledger.claims.Statement.many = broken
+worker.ledger.sqlite_store._Bulk.many = broken
 """
 
 
@@ -114,11 +114,11 @@ def test_a_defect_of_ours_tells_nothing(prelude: str, level: str, case: Case) ->
 def test_an_error_of_the_driver_shows_no_row(case: Case) -> None:
     """What the database says when it refuses a row of secrets, with them in its parameters."""
     prelude = """
-import worker.ledger.claims
+import worker.ledger.writing
 def broken(self, batch):
     rows = [(1, repr(result)) for result in batch.results] or [(1, "mark")]
-    self._connection.cursor().executemany("INSERT INTO results (run_no, outcome) VALUES (?, ?)", rows)
-worker.ledger.claims.ShardWriter.write = broken
+    self._session._connection.cursor().executemany("INSERT INTO results (run_no, outcome) VALUES (?, ?)", rows)
+worker.ledger.writing.ShardWriter.write = broken
 """
     command: list[object] = ["run", case.jsonl, *QUICK, "--include-codes", "--log-level", "debug"]
     said = said_by(command, environ(case.url), case.folder, prelude=prelude)

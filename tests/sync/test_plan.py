@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.batch.test_batch import assigns, service, settings, uuid, write
+from tests.batch.test_batch import Where, assigns, service, settings, uuid, write
 from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
 from tests.sync.test_sync import IN_ONE_SYSTEM
 from worker import Outcome, run_batch
@@ -38,7 +38,7 @@ async def test_each_row_has_its_intention(tmp_path: Path) -> None:
     assert [record["outcome"] for record in records[7:11]] == ["unchanged", "takeover", "new", "duplicate"]
     assert records[8]["previous_acs_user_id"] == uuid(100)
     assert "would be taken over" in records[8]["detail"]
-    with Ledger(str(tmp_path / "assign-ledger.db"), exclusive=False) as ledger:
+    with Ledger(Where.ledger or str(tmp_path / "assign-ledger.db"), exclusive=False) as ledger:
         assert [each.kind for each in list_runs(ledger.engine)] == ["run", "run"]
 
 

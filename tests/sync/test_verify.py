@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.batch.test_batch import assigns, service, settings, uuid, write
+from tests.batch.test_batch import Where, assigns, service, settings, uuid, write
 from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
 from tests.sync.test_sync import IN_ONE_SYSTEM, requests
 from worker import run_batch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def on(server: RunningSimulator, folder: Path, **options: Any) -> Settings:
     """Settings for the ledger that a run in `folder` made."""
-    return settings(server, ledger=folder / "assign-ledger.db", **options)
+    return settings(server, ledger=Where.ledger or folder / "assign-ledger.db", **options)
 
 
 async def test_all_is_well(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from worker.config import Settings
     from worker.ledger import Ledger
 
-__all__ = ["is_rehearsal", "load", "open_ledger", "start_logs"]
+__all__ = ["load", "open_ledger", "start_logs"]
 
 
 def load(flags: Mapping[str, object], config_file: str | None, *, keys: bool) -> Settings:
@@ -65,8 +65,3 @@ def open_ledger(settings: Settings) -> Ledger:
     from worker.paths import Paths  # noqa: PLC0415 - likewise
 
     return Ledger(Paths.ledger_of(settings), exclusive=False)
-
-
-def is_rehearsal(ledger: Ledger) -> bool:
-    """Whether its runs went to the simulator: rehearsals have ledgers of their own, by name."""
-    return ledger.path.name.endswith(".rehearsal.db")

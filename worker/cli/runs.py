@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.loading import is_rehearsal, load, open_ledger, start_logs
+from worker.cli.loading import load, open_ledger, start_logs
 from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, option, setting, takes_no_key
 from worker.cli.stdout import print_json
 from worker.cli.words import amount, moment, span
@@ -46,7 +46,7 @@ def command(
     settings = load(flags, config_file, keys=False)
     start_logs(settings)
     with open_ledger(settings) as ledger:
-        rehearsal = is_rehearsal(ledger)
+        rehearsal = ledger.is_rehearsal
         counted = [(run, count_outcomes(ledger.engine, run.run_no)) for run in list_runs(ledger.engine, name=only)]
     if as_json:
         print_json([_as_dict(run, counts) for run, counts in counted])

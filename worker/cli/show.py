@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from worker.cli.loading import is_rehearsal, load, open_ledger, start_logs
+from worker.cli.loading import load, open_ledger, start_logs
 from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, setting, takes_no_key
 from worker.cli.stdout import print_json
 
@@ -35,8 +35,8 @@ def command(
         report = build_report(
             ledger.engine,
             get_run(ledger.engine, run),
-            ledger=str(ledger.path),
-            rehearsal=is_rehearsal(ledger),
+            ledger=ledger.place,
+            rehearsal=ledger.is_rehearsal,
         )
     if as_json:
         print_json(report.as_dict())

@@ -8,24 +8,29 @@ reported as durable is there after any crash.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
+from worker.config import hide_password
 from worker.errors import LedgerError
 from worker.ledger.failures import is_storage_failure, write_failure
-from worker.ledger.sqlite import FileLock, check_place, holder, open_sqlite
+from worker.ledger.holders import holder
+from worker.ledger.sqlite import FileLock, check_place, open_sqlite
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 __all__ = ["Ledger", "hold_existing", "holder"]
 
+_POSTGRES: Final = frozenset({"postgresql", "postgres"})
+
 
 class Ledger:
     """An open ledger.
 
     Args:
-        url: a path, or a `sqlite:///` URL.
-        exclusive: take the lock of the one sending process; makes the file where there is none.
+        url: a path or a `sqlite:///` URL of an SQLite file, or a `postgresql://` URL.
+        exclusive: for a process that sends: makes the ledger where there is none, and on SQLite takes the lock of
+            the one sending process. On PostgreSQL each claim has a lease of its own instead.
 
     Raises:
         LedgerError: the ledger cannot be used, and was left as it was.
@@ -35,16 +40,29 @@ class Ledger:
     engine: Engine
 
     def __init__(self, url: str, *, exclusive: bool) -> None:
-        self.path = _sqlite_path(url)
-        check_place(self.path)
-        self._lock = FileLock(self.path) if exclusive else None
-        if self._lock is not None:
+        self._lock: FileLock | None = None
+        if url.partition("://")[0] in _POSTGRES:
+            from worker.ledger.postgres import open_postgres  # noqa: PLC0415 - its driver is an extra
+
+            self.place = hide_password(url)
+            self.engine = open_postgres(url, place=self.place, create=exclusive)
+            return
+        path = _sqlite_path(url)
+        self.place = str(path)
+        check_place(path)
+        if exclusive:
+            self._lock = FileLock(path)
             self._lock.acquire()
         try:
-            self.engine = open_sqlite(self.path, create=exclusive)
+            self.engine = open_sqlite(path, create=exclusive)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether its runs went to the simulator: rehearsals have ledgers of their own, by name."""
+        return self.place.endswith(".rehearsal.db")
 
     def close(self) -> None:
         """Close the database, then give the lock back."""
@@ -84,5 +102,7 @@ def _sqlite_path(url: str) -> Path:
         return Path(url)
     scheme, _, rest = url.partition("://")
     if scheme != "sqlite" or not rest.startswith("/"):
-        raise LedgerError(f"the ledger URL {scheme}://… is not known; give a path, or sqlite:///PATH")
+        raise LedgerError(
+            f"the ledger URL {scheme}://… is not known; give a path, sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+        )
     return Path(rest[1:])

@@ -10,18 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, bindparam, func, insert, literal, or_, select, true, update
+from sqlalchemy import and_, bindparam, insert, literal, or_, select, true, update
 
-from worker.errors import FenceLostError
-from worker.ledger.result_rows import ResultRows
+from worker.errors import LedgerHeldError
+from worker.ledger.held import refuse_held
+from worker.ledger.leases import LEASE, Lease
 from worker.ledger.statements import Statement
-from worker.ledger.tables import DETAIL_COLUMNS, inputs, owners, results, runs, shards, unsettled
+from worker.ledger.store import store_of
+from worker.ledger.tables import inputs, owners, results, runs, shards, unsettled
 from worker.models import Job, UserKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Dialect, Engine
+    from sqlalchemy import Connection, Dialect, Engine
 
     from worker.models import Result
 
@@ -31,9 +33,10 @@ __all__ = [
     "KnownOwner",
     "OpenRow",
     "ShardClaim",
-    "ShardWriter",
     "claim_run",
+    "claim_shards",
     "doubt_open_rows",
+    "doubt_rows",
     "fetch_details_due",
     "fetch_fresh",
     "has_open_rows",
@@ -88,6 +91,11 @@ class Claim:
     shards: tuple[ShardClaim, ...]
     owners_read: bool = False
     """Whether rows come with the owner that their credential had."""
+    lease: Lease | None = None
+    """Until when it holds; None where the store has no leases."""
+    lapsed: float | None = None
+    """Seconds since the lease of a former holder ran out, who may still live and have sent until then; None: no
+    such holder."""
 
 
 @dataclass(frozen=True)
@@ -142,23 +150,62 @@ def _open_row(record: Sequence[Any], *, maybe_applied: bool) -> OpenRow:
 
 
 def claim_run(engine: Engine, run_no: int, *, holder: str, now: float, through: int | None = None) -> Claim:
-    """Take every shard of the run: the epochs rise, and no older holder can write from here on.
+    """Take every shard of the run; as `claim_shards`."""
+    return claim_shards(engine, run_no, None, holder=holder, now=now, through=through)
+
+
+def claim_shards(  # noqa: PLR0913 - who takes what, and for how long
+    engine: Engine,
+    run_no: int,
+    numbers: Sequence[int] | None,
+    *,
+    holder: str,
+    now: float,
+    through: int | None = None,
+    lease: float = LEASE,
+) -> Claim:
+    """Take shards of a run, all for None: their epochs rise, and no older holder can write from here on.
 
     Rows that an orderly stop gave back count as in doubt again from this commit on, since this execution may
     send them at once; in this process's memory they are still known as not executed. Rows beyond `through` are let be.
+
+    Args:
+        engine: the ledger.
+        run_no: the run.
+        numbers: its shards.
+        holder: who takes them; see `holders.holder`.
+        now: Unix seconds.
+        through: the last row that is meant.
+        lease: seconds for which the claim holds without renewal, where the store has leases.
+
+    Raises:
+        LedgerHeldError: a live process holds one of them, or works on the same workspace in another run; or a later
+            run of the same name has taken this one over.
     """
+    store = store_of(engine.dialect)
+    term = Lease(lease) if store.has_leases else None
+    asked_at = Lease.now()
+    wanted = and_(shards.c.run_no == run_no, true() if numbers is None else shards.c.shard.in_(numbers))
     meant = true() if through is None else inputs.c.row <= through
     with engine.begin() as connection:
-        run_id, mode = connection.execute(
+        store.take_turns(connection)
+        lapsed = refuse_held(connection, run_no, numbers, holder=holder)
+        taken_run = connection.execute(
             update(runs)
-            .where(runs.c.run_no == run_no)
+            .where(runs.c.run_no == run_no, runs.c.state != "superseded")
             .values(started_at=now, stopped_at=None, stop_cause=None, stop_message=None)
             .returning(runs.c.id, runs.c.mode)
-        ).one()
+        ).one_or_none()
+        if taken_run is None:
+            raise LedgerHeldError("a later run of the same name has taken this one over; `assign-worker runs` lists it")
         taken = connection.execute(
             update(shards)
-            .where(shards.c.run_no == run_no)
-            .values(epoch=shards.c.epoch + 1, holder=holder)
+            .where(wanted)
+            .values(
+                epoch=shards.c.epoch + 1,
+                holder=holder,
+                lease_until=store.clock() + lease if term else None,
+            )
             .returning(shards)
         ).all()
         carried: dict[int, list[OpenRow]] = {}
@@ -168,7 +215,7 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float, through: 
                 _WITH_OWNERS.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
             )
             .where(
-                inputs.c.run_no == run_no,
+                wanted,
                 inputs.c.row <= shards.c.dispatched_through,
                 meant,
                 results.c.row.is_(None),
@@ -181,15 +228,17 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float, through: 
         mark = (
             select(shards.c.dispatched_through)
             .join(inputs, and_(inputs.c.run_no == shards.c.run_no, inputs.c.shard == shards.c.shard))
-            .where(inputs.c.run_no == unsettled.c.run_no, inputs.c.row == unsettled.c.row, meant)
+            .where(inputs.c.run_no == unsettled.c.run_no, inputs.c.row == unsettled.c.row, wanted, meant)
             .scalar_subquery()
         )
         connection.execute(
             update(unsettled).where(unsettled.c.run_no == run_no, unsettled.c.row <= mark).values(maybe_applied=True)
         )
+    if term is not None:
+        term.renewed(asked_at)
     return Claim(
         run_no,
-        run_id,
+        str(taken_run.id),
         tuple(
             ShardClaim(
                 row.shard,
@@ -201,7 +250,9 @@ def claim_run(engine: Engine, run_no: int, *, holder: str, now: float, through: 
             )
             for row in sorted(taken, key=lambda row: row.shard)
         ),
-        owners_read=mode.startswith(("sync", "undo")),
+        owners_read=taken_run.mode.startswith(("sync", "undo")),
+        lease=term,
+        lapsed=lapsed,
     )
 
 
@@ -282,108 +333,25 @@ def doubt_open_rows(engine: Engine, run_no: int) -> int:
     For a ledger that was restored from a backup: its marks are older than what was sent (DESIGN 11.8).
     """
     with engine.begin() as connection:
-        connection.execute(unsettled.delete().where(unsettled.c.run_no == run_no))
-        done = connection.execute(
-            insert(unsettled).from_select(
-                ["run_no", "row", "maybe_applied", "attempts"],
-                select(inputs.c.run_no, inputs.c.row, literal(True), literal(0))  # noqa: FBT003 - SQL's true
-                .select_from(
-                    inputs.outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
-                )
-                .where(inputs.c.run_no == run_no, inputs.c.shard.is_not(None), results.c.row.is_(None)),
+        return doubt_rows(connection, run_no)
+
+
+def doubt_rows(connection: Connection, run_no: int) -> int:
+    """`doubt_open_rows`, within a transaction."""
+    connection.execute(unsettled.delete().where(unsettled.c.run_no == run_no))
+    done = connection.execute(
+        insert(unsettled)
+        .from_select(
+            ["run_no", "row", "maybe_applied", "attempts"],
+            select(inputs.c.run_no, inputs.c.row, literal(True), literal(0))  # noqa: FBT003 - SQL's true
+            .select_from(
+                inputs.outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
             )
+            .where(inputs.c.run_no == run_no, inputs.c.shard.is_not(None), results.c.row.is_(None)),
         )
+        .execution_options(preserve_rowcount=True)
+    )
     return int(done.rowcount)
-
-
-class ShardWriter:
-    """Writes batches under the fence, on one connection of its own; used by one thread at a time."""
-
-    def __init__(self, engine: Engine, claim: Claim) -> None:
-        dialect = engine.dialect
-        self._run_no = claim.run_no
-        self._epochs = {shard.shard: shard.epoch for shard in claim.shards}
-        self._results = ResultRows(dialect, claim.run_no)
-        self._details = Statement.build(
-            update(results)
-            .where(results.c.run_no == bindparam("of_run"), results.c.row == bindparam("of_row"))
-            .values({**{name: bindparam(name) for name in DETAIL_COLUMNS}, "details_due": bindparam("due")}),
-            dialect,
-        )
-        held = and_(
-            shards.c.run_no == bindparam("of_run"),
-            shards.c.shard == bindparam("of_shard"),
-            shards.c.epoch == bindparam("our_epoch"),
-        )
-        higher = bindparam("through", type_=shards.c.dispatched_through.type)
-        self._raise = Statement.build(
-            update(shards)
-            .where(held)
-            .values(dispatched_through=_greatest(dialect, shards.c.dispatched_through, higher)),
-            dialect,
-        )
-        self._lower = Statement.build(update(shards).where(held).values(dispatched_through=higher), dialect)
-        self._forget = Statement.build(
-            unsettled.delete().where(unsettled.c.run_no == bindparam("of_run"), unsettled.c.row == bindparam("of_row")),
-            dialect,
-        )
-        self._note = Statement.build(
-            insert(unsettled).values(
-                {name: bindparam(name) for name in ("run_no", "row", "maybe_applied", "attempts")}
-            ),
-            dialect,
-        )
-        self._connection = engine.raw_connection()
-        self._begin = "BEGIN IMMEDIATE" if dialect.name == "sqlite" else None
-
-    def write(self, batch: Batch) -> None:
-        """Commit the batch whole, or nothing of it.
-
-        Raises:
-            FenceLostError: a shard of ours has been taken by another process.
-        """
-        cursor = self._connection.cursor()
-        run_no = self._run_no
-        try:
-            if self._begin:
-                cursor.execute(self._begin)
-            self._fence(cursor, batch)
-            if batch.results:
-                self._results.insert(cursor, batch.results)
-            if batch.details:
-                self._details.many(cursor, [self._detail_values(result) for result in batch.details])
-            if batch.notes:
-                self._forget.many(cursor, [(run_no, note[0]) for note in batch.notes])
-                self._note.many(cursor, [(run_no, *note) for note in batch.notes])
-            self._connection.commit()
-        except BaseException:
-            self._connection.rollback()
-            raise
-        finally:
-            cursor.close()
-
-    def _fence(self, cursor: Any, batch: Batch) -> None:  # noqa: ANN401 - any DBAPI cursor
-        """Move the marks of all our shards that this batch names; with none named, touch one to check the epoch."""
-        statement, marks = (self._lower, batch.lowered) if batch.lowered else (self._raise, batch.marks)
-        for shard, through in (marks or {next(iter(self._epochs)): 0}).items():
-            epoch = self._epochs[shard]
-            if statement.one(cursor, of_run=self._run_no, of_shard=shard, our_epoch=epoch, through=through) != 1:
-                raise FenceLostError(
-                    f"another process has taken over shard {shard} of this run; this one has written nothing more"
-                )
-
-    def _detail_values(self, result: Result) -> list[object]:
-        values = result._asdict()
-        values |= {"of_run": self._run_no, "of_row": result.row, "due": False}
-        return self._details.ordered(values)
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._connection.close()
-
-
-def _greatest(dialect: Dialect, *values: Any) -> Any:  # noqa: ANN401 - SQL expressions
-    return (func.max if dialect.name == "sqlite" else func.greatest)(*values)
 
 
 def has_open_rows(engine: Engine, run_no: int) -> bool:

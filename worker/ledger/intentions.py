@@ -46,12 +46,12 @@ def word_of(text: str) -> ColumnElement[str]:
 
 
 INTENTION: Final = case(
-    (owners.c.state == "missing", word_of(Intention.UNKNOWN_CREDENTIAL)),
+    (owners.c.state == word_of("missing"), word_of(Intention.UNKNOWN_CREDENTIAL)),
     (owners.c.is_mine, word_of(Intention.UNCHANGED)),
     (owners.c.parent_acs_credential_id.is_not(None), word_of(Intention.CHILD)),
     (owners.c.being_deleted, word_of(Intention.BEING_DELETED)),
-    (owners.c.state == "unowned", word_of(Intention.NEW)),
-    (and_(owners.c.state == "owned", owners.c.is_mine.is_not(None)), word_of(Intention.TAKEOVER)),
+    (owners.c.state == word_of("unowned"), word_of(Intention.NEW)),
+    (and_(owners.c.state == word_of("owned"), owners.c.is_mine.is_not(None)), word_of(Intention.TAKEOVER)),
     else_=word_of(Intention.UNREADABLE),
 )
 """The `Intention` of a row with a reading in `owners`."""
@@ -161,4 +161,5 @@ def decide_by_owners(engine: Engine, run: Run) -> int:
         )
     )
     with engine.begin() as connection:
-        return int(connection.execute(insert(results).from_select(list(columns), query)).rowcount)
+        statement = insert(results).from_select(list(columns), query).execution_options(preserve_rowcount=True)
+        return int(connection.execute(statement).rowcount)

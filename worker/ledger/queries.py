@@ -15,6 +15,7 @@ from sqlalchemy import Integer, Text, and_, bindparam, case, func, literal_colum
 
 from worker.ledger.chains import chain_of, is_doubtful, last_words, members
 from worker.ledger.statements import Statement
+from worker.ledger.store import store_of
 from worker.ledger.tables import RESULT_COLUMNS, inputs, results, shards, unsettled
 from worker.models import Outcome, Result
 
@@ -144,7 +145,7 @@ def _stream(engine: Engine, query: Select[Any], run_no: int) -> Iterator[tuple[A
     statement = Statement.build(query, engine.dialect)
     connection = engine.raw_connection()
     try:
-        cursor = connection.cursor()
+        cursor = store_of(engine.dialect).cursor(connection)
         try:
             yield from statement.stream(cursor, run=run_no)
         finally:

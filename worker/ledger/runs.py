@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import delete, insert, select, update
 
 from worker.errors import RunNotFoundError
+from worker.ledger.store import store_of
 from worker.ledger.tables import metadata, results, runs, unsettled
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "as_run",
     "create_run",
     "delete_run",
+    "discard_run",
     "discard_staging",
     "find_alike",
     "get_run",
@@ -44,6 +46,7 @@ RUN: Final = "run"
 RETRY: Final = "retry"
 """The kind of a run that sends again what did not succeed in its parent, the root of its chain."""
 
+_LONGEST_STAGING: Final = 24 * 3600.0
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -255,7 +258,20 @@ def delete_run(connection: Connection, run_no: int) -> None:
 
 
 def discard_staging(engine: Engine) -> None:
-    """Remove what a killed process left half-staged; nothing of it was ever sent."""
+    """Remove what killed processes left half-staged; nothing of it was ever sent.
+
+    Where others may be staging now, only what is older than any staging takes.
+    """
+    store = store_of(engine.dialect)
+    left = select(runs.c.run_no).where(runs.c.state == "staging")
+    if store.has_leases:
+        left = left.where(runs.c.created_at < store.clock() - _LONGEST_STAGING)
     with engine.begin() as connection:
-        for (run_no,) in connection.execute(select(runs.c.run_no).where(runs.c.state == "staging")).all():
+        for (run_no,) in connection.execute(left).all():
             delete_run(connection, run_no)
+
+
+def discard_run(engine: Engine, run_no: int) -> None:
+    """Remove a run that this process was staging."""
+    with engine.begin() as connection:
+        delete_run(connection, run_no)

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-import socket
 import stat
-import time
 from typing import TYPE_CHECKING, Final, Self
 
 import psutil
@@ -20,6 +17,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.pool import NullPool
 
 from worker.errors import LedgerError, LedgerHeldError
+from worker.ledger.holders import describe, holder
 from worker.ledger.migrations import upgrade
 from worker.ledger.tables import SCHEMA_VERSION, metadata
 
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["FileLock", "check_place", "holder", "open_sqlite", "sync_folder"]
+__all__ = ["FileLock", "check_place", "open_sqlite", "sync_folder"]
 
 APPLICATION_ID: Final = 0x41574B31
 """`AWK1`, in the file's header: tells a ledger from every other SQLite file."""
@@ -204,12 +202,6 @@ def _engine(path: Path) -> Engine:
     return engine
 
 
-def holder() -> str:
-    """This process, as JSON for people: host, process id, and when it started."""
-    process = psutil.Process()
-    return json.dumps({"host": socket.gethostname(), "pid": process.pid, "started_at": round(process.create_time(), 2)})
-
-
 class FileLock:
     """The exclusive lock on a ledger file, held until `release` or the end of the process."""
 
@@ -233,7 +225,7 @@ class FileLock:
             said = os.pread(descriptor, 4096, 0)
             os.close(descriptor)
             raise LedgerHeldError(
-                f"another run works on this ledger ({_describe(said)}); wait for it to end, stop it with "
+                f"another run works on this ledger ({describe(said)}); wait for it to end, stop it with "
                 "SIGTERM, or give this run a ledger of its own with --ledger"
             ) from None
         with contextlib.suppress(OSError):  # who it is, is for people only; the lock holds on a full disk too
@@ -255,11 +247,3 @@ class FileLock:
     def __exit__(self, *_: object) -> None:
         """Give it back."""
         self.release()
-
-
-def _describe(said: bytes) -> str:
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        who = json.loads(said)
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who["started_at"]))
-        return f"process {who['pid']} on {who['host']}, running since {since}"
-    return "its process did not say who it is"

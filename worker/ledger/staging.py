@@ -18,7 +18,6 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
-    bindparam,
     case,
     cast,
     exists,
@@ -31,8 +30,10 @@ from sqlalchemy import (
     update,
 )
 
+from worker.ledger.held import refuse_held
+from worker.ledger.holders import holder
 from worker.ledger.runs import Run, get_run, workspace_of
-from worker.ledger.statements import Statement
+from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, results, runs, shards, unsettled
 from worker.models import InputRow, Job, Outcome, UserKey
 
@@ -113,9 +114,13 @@ def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspa
         sha256: of the input's bytes.
         now: Unix seconds.
         workspace_id: of the API key, where the service has told it.
+
+    Raises:
+        LedgerHeldError: another process works on the unfinished run of the same name, or on its workspace.
     """
     run = replace(run, workspace_id=workspace_id or run.workspace_id)
     with engine.begin() as connection:
+        store_of(engine.dialect).take_turns(connection)
         _carry_over(connection, run, now=now)
         mark_doubtful(connection, run)
         total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
@@ -143,12 +148,8 @@ def _write_inputs(  # noqa: C901, PLR0913 - one loop, its counters and its way o
     now: float,
     keep_going: Callable[[], bool],
 ) -> bool:
-    write_inputs = Statement.build(
-        insert(inputs).values({name: bindparam(name) for name in _INPUT_COLUMNS}), engine.dialect
-    )
-    write_results = Statement.build(
-        insert(results).values({name: bindparam(name) for name in _DECIDED}), engine.dialect
-    )
+    store = store_of(engine.dialect)
+    write_inputs, write_results = store.bulk(inputs, _INPUT_COLUMNS), store.bulk(results, _DECIDED)
     connection = engine.raw_connection()
     cursor = connection.cursor()
     staged: list[tuple[object, ...]] = []
@@ -158,7 +159,8 @@ def _write_inputs(  # noqa: C901, PLR0913 - one loop, its counters and its way o
     def write_group() -> None:
         if groups % _GROUPS_PER_TRANSACTION == 0:
             connection.commit()
-            cursor.execute("BEGIN")
+            if store.begin:
+                cursor.execute(store.begin)
         write_inputs.many(cursor, staged)
         if invalid:
             write_results.many(cursor, invalid)
@@ -179,8 +181,7 @@ def _write_inputs(  # noqa: C901, PLR0913 - one loop, its counters and its way o
                     staged.append((run_no, row, line, shard, credential, None, user, workspace, cells))
             else:
                 staged.append((run_no, parsed.row, parsed.line, None, None, None, None, None, cells))
-                # The driver wants the values in the order of the table's columns.
-                invalid.append((run_no, parsed.row, "invalid", parsed.reason, 0, False, now, False))
+                invalid.append((run_no, parsed.row, "invalid", parsed.reason, now, 0, False, False))
             if len(staged) == _GROUP:
                 if not keep_going():
                     return False
@@ -278,6 +279,7 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
         return
     if workspace_of(connection, before.run_no) not in {None, run.workspace_id}:
         return
+    refuse_held(connection, before.run_no, holder=holder())
     old_inputs, old_results, other = inputs.alias(), results.alias(), inputs.alias()
     written_since = exists().where(
         other.c.acs_credential_id == old_inputs.c.acs_credential_id,
@@ -375,7 +377,8 @@ def reject_other_workspaces(engine: Engine, run: Run, workspace_id: str, *, now:
     undecided = ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
     with engine.begin() as connection:
         done = connection.execute(
-            insert(results).from_select(
+            insert(results)
+            .from_select(
                 list(_DECIDED),
                 select(
                     inputs.c.run_no,
@@ -392,5 +395,6 @@ def reject_other_workspaces(engine: Engine, run: Run, workspace_id: str, *, now:
                     undecided,
                 ),
             )
+            .execution_options(preserve_rowcount=True)
         )
     return int(done.rowcount)

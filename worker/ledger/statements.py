@@ -7,7 +7,7 @@ execution costs some 9 µs a row, the driver's 1 to 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
     from sqlalchemy.sql.expression import ClauseElement
 
-__all__ = ["Statement"]
+__all__ = ["Bulk", "Statement"]
+
+
+class Bulk(Protocol):
+    """Inserts many rows of plain values, by whatever way is the database's quickest."""
+
+    def many(self, cursor: Any, rows: Sequence[Sequence[object]]) -> None:  # noqa: ANN401 - any DBAPI cursor
+        """Insert the rows, their values in the order of the columns that it was made for."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,9 @@ class Statement:
         given = {name: value for name in names if (value := compiled.params.get(name)) is not None}
         return cls(str(compiled), names, given)
 
-    def many(self, cursor: Any, rows: Sequence[Sequence[object]]) -> int:  # noqa: ANN401 - any DBAPI cursor
-        """Run once per row of values, in `parameters` order, constants included; the number of rows changed."""
+    def many(self, cursor: Any, rows: Sequence[Sequence[object]]) -> None:  # noqa: ANN401 - any DBAPI cursor
+        """Run once per row of values, in `parameters` order, constants included."""
         cursor.executemany(self.text, rows)
-        return int(cursor.rowcount)
 
     def one(self, cursor: Any, **values: object) -> int:  # noqa: ANN401 - any DBAPI cursor
         """Run once with named values; the number of rows changed."""

@@ -70,11 +70,11 @@ _WAITS: Final = or_(
     (literal(";") + func.coalesce(_of.warning_codes, "") + literal(";")).contains(";waiting_to_be_issued;"),
 )
 _FINDING: Final = case(
-    (_of.state == "missing", word_of(Finding.GONE)),
+    (_of.state == word_of("missing"), word_of(Finding.GONE)),
     (and_(_of.is_mine, _WAITS), word_of(Finding.WAITING)),
     (_of.is_mine, word_of(Finding.CONFIRMED)),
-    (_of.state == "unowned", word_of(Finding.NO_OWNER)),
-    (and_(_of.state == "owned", _of.is_mine.is_not(None)), word_of(Finding.OTHER_OWNER)),
+    (_of.state == word_of("unowned"), word_of(Finding.NO_OWNER)),
+    (and_(_of.state == word_of("owned"), _of.is_mine.is_not(None)), word_of(Finding.OTHER_OWNER)),
     else_=word_of(Finding.UNREADABLE),
 )
 
