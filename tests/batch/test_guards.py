@@ -11,7 +11,9 @@ from tests.batch.test_batch import OTHER_WORKSPACE, TOKEN, assigns, service, set
 from worker import Control, Intent, Outcome, RunReport, run_batch
 from worker.errors import ConfigError, UsageError
 from worker.models import StopCause
+from worker.retrying import retry_run
 from worker.simulator import WORKSPACE_ID
+from worker.undoing import undo_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -368,3 +370,46 @@ def _far(hour: int) -> bool:
     except ConfigError:
         return True
     return False
+
+
+# What sends without a file.
+
+
+async def test_a_retry_sends_its_canary_first(tmp_path: Path) -> None:
+    """The first of the rows that are sent again go alone; they are still bad, so the others are spared."""
+    jobs = write(tmp_path / "jobs.csv", HUNDRED[:20])
+    async with service(**NOBODY_KNOWN) as server:
+        await run_batch(jobs, settings(server))
+        again = settings(server, ledger=tmp_path / "assign-ledger.db")
+        report = await retry_run(None, again.replace(canary=3), outcomes=["failed"])
+        assert assigns(server).total() == 23
+        server.configure(ALL_KNOWN)
+        rest = await retry_run(None, again)
+        assert assigns(server).total() == 40
+    assert (report.exit_code, causes(report)) == (3, [StopCause.CANARY])
+    assert not any("same command goes on" in step for step in report.next_steps)
+    assert rest.outcomes == {Outcome.FAILED: 3, Outcome.ASSIGNED: 17}
+
+
+async def test_an_undo_takes_its_canary_back_first(tmp_path: Path) -> None:
+    """Rows that nobody had before are well when they are nobody's again."""
+    jobs = write(tmp_path / "jobs.csv", HUNDRED[:20])
+    async with service(**IN_ONE_SYSTEM) as server:
+        await run_batch(jobs, settings(server, sync=True))
+        report = await undo_run(None, settings(server, ledger=tmp_path / "assign-ledger.db", canary=3))
+        events = [event for event in server.events() if event["route"] == "unassign"]
+    assert (report.exit_code, report.outcomes) == (0, {Outcome.UNASSIGNED: 20})
+    first = [event["credential"] for event in events if event["kind"] in {"received", "applied"}][:6]
+    assert set(first) == {uuid(number) for number in (1, 2, 3)}
+
+
+async def test_the_canary_of_a_sync_is_of_what_differs(tmp_path: Path) -> None:
+    """Rows that are right already tell nothing, so they are passed over."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        await run_batch(write(tmp_path / "old.csv", HUNDRED[:50]), settings(server))
+        server.configure({"world": {"unknown_users": 1.0, "systems_per_workspace": 1}})
+        report = await run_batch(write(tmp_path / "new.csv", HUNDRED), settings(server, sync=True, canary=5))
+        assert sent(server, range(51, 101)) == sent(server, range(51, 56)) == 5
+    assert (report.exit_code, causes(report)) == (3, [StopCause.CANARY])
+    assert report.stops[0].message.startswith("canary row 51 is failed")
+    assert report.outcomes == {Outcome.UNCHANGED: 50, Outcome.FAILED: 5, Outcome.PENDING: 45}
