@@ -65,6 +65,7 @@ class Client:
     violations: int = 0
     most_in_flight: int = 0
     done_at: list[float] = field(default_factory=list)
+    sent_at: list[float] = field(default_factory=list)
 
 
 class Simulation:
@@ -133,6 +134,8 @@ class Simulation:
             scheme.sent(now)
             client.todo -= 1
             client.sends += 1
+            if self.record:
+                client.sent_at.append(now)
             client.in_flight += 1
             client.most_in_flight = max(client.most_in_flight, client.in_flight)
             if now < client.paused_until - 1e-9:

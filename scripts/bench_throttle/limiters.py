@@ -89,7 +89,7 @@ class TokenBucket:
     def room(self, t: float) -> float:
         """Whole tokens."""
         self._refill(t)
-        return math.floor(self._tokens + 1e-9)
+        return math.floor(self._tokens)
 
     def leave(self, t: float) -> None:
         """Of no interest."""

@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench_throttle import evaluate
+from bench_speed.processes import PEERS_PYTHON
+
+from bench_throttle import evaluate, traces
 from bench_throttle.evaluate import OURS, SCHEMES, Outcome, Summary, as_json, summarise
+from bench_throttle.real import SCENARIOS, confirm
 from bench_throttle.scenarios import EVALUATION_SEED, TUNING_SEED
 
 BARS = {
@@ -27,6 +33,8 @@ SHORT_MEDIAN = 1.5
 RAMP = 1.0
 PUSH = 2.0
 FAIR = 0.5
+CONFIRMED = 1.5
+"""What real sockets may take in times of the virtual clock's: timers are late, and a machine is busy."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,7 +46,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--tuning", action="store_true", help="the seeds that the constants were tuned on")
     parser.add_argument("--json", metavar="FILE", help="write the JSON there instead of stdout's end")
+    parser.add_argument("--plots", metavar="DIR", help="draw rate against limit, and times by scheme, as SVG")
+    parser.add_argument("--real", action="store_true", help="confirm the virtual clock over real sockets (minutes)")
     options = parser.parse_args(argv)
+    if options.real:
+        return 0 if print_real(options.json) else 1
     begin = time.perf_counter()
     first = TUNING_SEED if options.tuning else EVALUATION_SEED
     rivals = [name for name in SCHEMES if name != OURS]
@@ -81,6 +93,8 @@ def main(argv: list[str] | None = None) -> int:
         {"seed": o.seed, "kind": o.kind, "time": round(o.over_ideal, 3), "limited": round(o.limited_share, 3)}
         for o in sorted(long_runs[OURS], key=lambda o: -o.over_ideal)[:10]
     ]
+    together = {name: [o for o in runs if o.seed < first + options.rivals] for name, runs in long_runs.items()}
+    report["times"] = {name: sorted(round(o.over_ideal, 4) for o in runs) for name, runs in together.items()}
     report["seconds"] = round(time.perf_counter() - begin, 1)
     print_table(report)
     text = json.dumps(report, indent=1)
@@ -88,7 +102,37 @@ def main(argv: list[str] | None = None) -> int:
         Path(options.json).write_text(text + "\n", encoding="utf-8")
     else:
         print(text)
+    if options.plots:
+        draw_plots(report, Path(options.plots))
     return 0 if all(bar["reached"] for bar in report["bars"].values()) else 1
+
+
+def print_real(file: str | None) -> bool:
+    """Each real scenario beside its virtual twin; whether none took half as long again as foretold."""
+    print(f"{'':36}{'ideal s':>9}{'virtual':>9}{'real':>8}{'429 virtual':>13}{'real':>8}")
+    found = []
+    for name, scenario in SCENARIOS.items():
+        one = confirm(name, scenario)
+        found.append(one)
+        print(
+            f"{name:36}{one.ideal:9.1f}{one.virtual:9.3f}{one.real:8.3f}{one.virtual_limited:13.4f}"
+            f"{one.real_limited:8.4f}",
+            flush=True,
+        )
+    if file:
+        Path(file).write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n", encoding="utf-8")
+    return all(one.real < CONFIRMED * one.virtual for one in found)
+
+
+def draw_plots(report: dict[str, Any], folder: Path) -> None:
+    """By matplotlib, which is installed beside the other clients only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"times": report["times"], "traces": [asdict(trace) for trace in traces.trace_all()]}
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        json.dump(document, file)
+        file.flush()
+        script = Path(__file__).with_name("plots.py")
+        subprocess.run([PEERS_PYTHON, script, file.name, folder], check=True)  # noqa: S603 - our own script
 
 
 def bars(ours: dict[str, Any], long_run: Summary) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from bench_throttle.limiters import (
     ConcurrencyCap,
@@ -22,7 +22,7 @@ RetryAfter = Literal["none", "seconds", "date", "garbage"]
 Mood = Literal["5xx", "refused", "timeout"]
 
 TUNING_SEED = 1_000_000
-EVALUATION_SEED = 9_000_000
+EVALUATION_SEED = 20_261_124
 MAX_IN_FLIGHT = 256
 RATES = (5.0, 2000.0)
 ROUND_TRIPS = (0.005, 2.0)
@@ -137,6 +137,12 @@ def draw(seed: int, *, lasting: tuple[float, float] = (100.0, 140.0), steady: bo
         rejects_count=rng.random() < REJECTS_COUNT,
         outage=outage,
     )
+
+
+def plain(kind: Kind, rate: float, *, rows: int, step: tuple[float, float] | None = None, **rest: Any) -> Scenario:  # noqa: ANN401 - fields
+    """A scenario that is not drawn: a limit of `rate`, which `step` (new rate, seconds) may change; no spread."""
+    rates = Steps(rate, rate, math.inf) if step is None else Steps(rate, *step)
+    return Scenario(seed=1, kind=kind, rate=rates, rows=rows, **({"spread": 0.0} | rest))
 
 
 def ideal_time(scenario: Scenario) -> float:

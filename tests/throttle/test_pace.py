@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from worker.throttle import pace
@@ -9,7 +11,7 @@ from worker.throttle.crowd import Crowd
 from worker.throttle.pace import Seen
 from worker.throttle.quota import Quota, probe_gap
 
-HUNDRED = Seen(accepted=1000, span=10.0, open_span=10.0, early=0, trusted=True, gated=False)
+HUNDRED = Seen(accepted=1000, span=10.0, open_span=10.0, gated=False, trusted=True)
 """A hundred a second, at a service without Retry-After."""
 
 
@@ -40,13 +42,6 @@ def test_a_confirmed_level_stays() -> None:
     assert 100.0 < level < 105.0
 
 
-@pytest.mark.parametrize(("early", "part"), [(1, 0.97), (2, 0.85), (3, 0.6), (9, 0.6)])
-def test_a_trusted_level_that_fails_early_is_cut_ever_deeper(early: int, part: float) -> None:
-    """Once may be bad luck."""
-    level = pace.estimate(100.0, 100.0, HUNDRED._replace(accepted=5, span=0.1, open_span=0.1, early=early))
-    assert level == pytest.approx(part * 100.0)
-
-
 def test_a_free_guess_leans_to_what_was_accepted() -> None:
     """Without gates a limiter that says no lets exactly its rate through."""
     level = pace.estimate(100.0, 400.0, HUNDRED._replace(trusted=False))
@@ -73,10 +68,23 @@ def test_few_rows_a_second_hold_longer() -> None:
     assert pace.hold_for(0.0, 5.0, 0.0, moved=False) == 20.0
 
 
-@pytest.mark.parametrize(("closed", "gap"), [(0.0, 0.1), (1.0, 0.3), (50.0, 15.0)])
-def test_closed_limits_are_probed_ever_more_seldom(closed: float, gap: float) -> None:
-    """Three tenths of the time that nothing was accepted."""
-    assert probe_gap(closed) == pytest.approx(gap)
+@pytest.mark.parametrize(
+    ("closed", "level", "trusted", "gap"),
+    [
+        (0.0, 1000.0, False, 0.1),
+        (1.0, 1000.0, False, 0.3),
+        (50.0, 1000.0, False, 15.0),
+        (900.0, 1000.0, False, 60.0),
+        (0.0, 0.05, False, 6.0),
+        (0.0, 0.5, True, 4.0),
+        (0.0, 0.01, True, 60.0),
+    ],
+)
+def test_closed_limits_are_probed_ever_more_seldom(closed: float, level: float, gap: float, *, trusted: bool) -> None:
+    """Three tenths of the time that nothing was accepted, no oftener than the level makes sense of, no rarer
+    than once a minute.
+    """
+    assert probe_gap(closed, level, trusted=trusted) == pytest.approx(gap)
 
 
 def test_a_crowd_is_blamed_only_if_rejections_meet_larger_ones() -> None:
@@ -89,6 +97,23 @@ def test_a_crowd_is_blamed_only_if_rejections_meet_larger_ones() -> None:
         crowd.rejected(11)
     assert crowd.blamed(11, probing=False)
     assert crowd.cap == 10
+
+
+def test_a_cap_that_failed_is_not_set_again_before_a_level_has_held() -> None:
+    """Otherwise a bucket whose limit fell would be taken for one cap after the other."""
+    crowd = Crowd()
+    crowd.acquit()
+    for _ in range(100):
+        crowd.accepted(10)
+    for _ in range(6):
+        crowd.rejected(11)
+    assert crowd.blamed(11, probing=False)
+    assert not crowd.blamed(2, probing=False)
+    assert crowd.cap == math.inf
+    for _ in range(6):
+        crowd.rejected(11)
+    assert not crowd.blamed(11, probing=False)
+    assert crowd.blamed(11, probing=True)
 
 
 def test_a_limit_of_the_rate_is_not_blamed_on_the_crowd() -> None:

@@ -1,26 +1,28 @@
 """The throttle against some forty services on a virtual clock: `scripts/bench --throttle` in small.
 
-The seeds are those of the evaluation, on which no constant was tuned. So few scenarios need slack beside what
-the evaluation shows.
+The seeds are those of the tuning: a change that loses what was reached shows here, in seconds. What is reached
+on services that nothing was tuned on, the bench tells. So few scenarios need a little slack.
 """
 
 from __future__ import annotations
+
+import statistics
 
 import pytest
 from bench_throttle import evaluate
 from bench_throttle.engine import Client, Simulation
 from bench_throttle.limiters import FixedWindow, SlidingWindow, Steps, TokenBucket
-from bench_throttle.scenarios import EVALUATION_SEED, Scenario, draw, ideal_time
+from bench_throttle.scenarios import TUNING_SEED, Scenario, draw, ideal_time, plain
 
 OURS = evaluate.SCHEMES[evaluate.OURS]
-MOST_ROWS = 25_000
+MOST_ROWS = 12_000
 """Larger runs would take the tests too long, and are easier."""
 
 
 def small_scenarios(count: int) -> list[Scenario]:
     """The first long scenarios that are quick to play."""
     found: list[Scenario] = []
-    seed = EVALUATION_SEED
+    seed = TUNING_SEED
     while len(found) < count:
         scenario = draw(seed, lasting=evaluate.LONG)
         if scenario.rows <= MOST_ROWS:
@@ -37,15 +39,16 @@ def summary() -> evaluate.Summary:
 
 def test_runs_are_close_to_the_ideal(summary: evaluate.Summary) -> None:
     """Few per cent over what a client would need that knows the limit."""
-    assert summary.time_median <= 1.15
-    assert summary.time_p95 <= 1.8
+    assert summary.time_median <= 1.08
+    assert summary.time_p95 <= 1.45
+    assert summary.time_worst <= 1.65
 
 
 def test_few_requests_are_rejected(summary: evaluate.Summary) -> None:
     """429s stay a small part of the rows."""
-    assert summary.limited_median <= 0.03
-    assert summary.limited_p95 <= 0.17
-    assert summary.limited_worst <= 0.25
+    assert summary.limited_median <= 0.04
+    assert summary.limited_p95 <= 0.10
+    assert summary.limited_worst <= 0.15
 
 
 def test_nothing_is_sent_inside_a_retry_after(summary: evaluate.Summary) -> None:
@@ -53,21 +56,41 @@ def test_nothing_is_sent_inside_a_retry_after(summary: evaluate.Summary) -> None
     assert summary.violations == 0
 
 
+@pytest.mark.parametrize(
+    ("scenario", "most"),
+    [
+        (plain("bucket", 100.0, rows=10_000, round_trip=0.05, network=0.01, burst=10.0), 1.03),
+        (plain("bucket", 100.0, rows=10_000, round_trip=0.05, network=0.01, burst=10.0, retry_after="seconds"), 1.15),
+        (plain("fixed", 100.0, rows=10_000, round_trip=0.05, network=0.01), 1.1),
+        (plain("sliding", 100.0, rows=10_000, round_trip=0.05, network=0.01, window=2.0), 1.08),
+        (plain("cap", 100.0, rows=10_000, round_trip=0.1, network=0.01, spread=0.2), 1.15),
+        (plain("bucket", 50.0, rows=15_500, round_trip=0.05, network=0.01, burst=10.0, step=(200.0, 30.0)), 1.15),
+    ],
+    ids=["bucket", "bucket with Retry-After", "fixed window", "sliding window", "at once", "a step up"],
+)
+def test_each_kind_of_limit_is_found(scenario: Scenario, most: float) -> None:
+    """A service of a hundred a second, of each kind."""
+    outcome = evaluate.play(scenario, OURS, ideal_time(scenario))
+    assert outcome.over_ideal <= most
+    assert outcome.limited_share <= 0.1
+
+
 def test_without_a_limit_the_lane_is_at_full_speed_within_a_second() -> None:
     """Nine tenths of 256 in flight at 5 ms."""
     assert evaluate.ramp_time(OURS) < 1.0
 
 
-@pytest.mark.parametrize("seed", [2, 9, 16])
+@pytest.mark.parametrize("seed", [2, 9, 15, 16, 57])
 def test_a_slowing_service_is_not_pushed(seed: int) -> None:
     """Not much more in flight than what brings its full throughput."""
-    assert evaluate.push(OURS, EVALUATION_SEED + seed) <= 3.0
+    assert evaluate.push(OURS, TUNING_SEED + seed) <= 2.1
 
 
 def test_two_workers_on_one_key_share_it() -> None:
-    """They do not talk, and neither starves at a token bucket."""
-    seed = next(s for s in range(EVALUATION_SEED, EVALUATION_SEED + 99) if draw(s, steady=True).kind == "bucket")
-    assert evaluate.fair_share(seed, 2, OURS) >= 0.4
+    """They do not talk, and of a handful of buckets and windows each gets its half of the fair share in most."""
+    seeds = [seed for seed in range(TUNING_SEED, TUNING_SEED + 40) if draw(seed, steady=True).rate.first < 100.0]
+    shares = [evaluate.fair_share(seed, 2, OURS) for seed in seeds[:9]]
+    assert statistics.median(shares) >= 0.7
 
 
 def test_a_short_outage_costs_little_more_than_itself() -> None:
@@ -88,3 +111,10 @@ def test_the_limiters_keep_their_limits() -> None:
     for limiter, expected in ((bucket, 119), (fixed, 100), (sliding, 100)):
         accepted = sum(limiter.decide(number * 0.01) is None for number in range(1000))
         assert abs(accepted - expected) <= 1
+
+
+@pytest.mark.parametrize("rate", [10.0, 100.0, 1000.0])
+def test_the_ideal_is_no_quicker_than_the_limit(rate: float) -> None:
+    """Tokens that come in with every step of its clock are counted once."""
+    scenario = plain("bucket", rate, rows=int(20 * rate), round_trip=0.05, network=0.01, burst=1.0)
+    assert ideal_time(scenario) >= 19.9

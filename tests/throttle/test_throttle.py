@@ -177,6 +177,94 @@ def test_a_closed_limit_is_asked_by_one_request_at_a_time() -> None:
     assert sends < 60
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_comes_back_the_lane_goes_on(seed: int) -> None:
+    """Replies of every kind in any order: waits are sensible times, and some request may always be sent soon."""
+    rng = random.Random(seed)  # noqa: S311 - chance that must repeat
+    throttle = Throttle(max_in_flight=rng.choice([1, 4, 64]), rows=rng.choice([None, 10, 5000]))
+    flying: list[float] = []
+    now, gate, sends = 100.0, 0.0, 0
+    for _ in range(5000):
+        delay = throttle.wait(now, len(flying))
+        assert delay >= 0.0
+        if delay == 0.0:
+            throttle.sent(now)
+            flying.append(now)
+            sends += 1
+            now += rng.choice([0.0, 1e-6])
+            continue
+        assert delay < math.inf or flying
+        if flying and (delay == math.inf or rng.random() < 0.7):
+            now += rng.choice([0.0, 1e-4, 0.01, 1.0])
+            sent_at = flying.pop(rng.randrange(len(flying)))
+            kind = rng.random()
+            if kind < 0.4:
+                throttle.completed(now, sent_at)
+            elif kind < 0.8:
+                gate = rng.choice([None, 0.0, 1.0, 30.0]) or 0.0
+                throttle.limited(now, sent_at, gate or None)
+            else:
+                throttle.lost(now, sent_at)
+        else:
+            assert delay <= 200.0
+            now += delay
+    assert sends > 500
+    assert len(flying) <= 64
+
+
+def test_a_tiny_limit_is_met_with_patience() -> None:
+    """Three requests a minute, whatever is tried between: all rows go, at not much less than that."""
+    throttle = Throttle(max_in_flight=64, rows=30)
+    now, done, rejected = 100.0, 0, 0
+    flying: list[float] = []
+    tokens, filled_at = 1.0, 100.0
+    while done < 30:
+        delay = throttle.wait(now, len(flying))
+        if delay == 0.0:
+            throttle.sent(now)
+            flying.append(now)
+            continue
+        if flying:
+            now += 0.05
+            tokens, filled_at = min(1.0, tokens + (now - filled_at) / 20.0), now
+            sent_at = flying.pop(0)
+            if tokens >= 1.0:
+                tokens -= 1.0
+                done += 1
+                throttle.completed(now, sent_at)
+            else:
+                rejected += 1
+                throttle.limited(now, sent_at, None)
+        else:
+            now += delay
+    assert now - 100.0 < 2.0 * 30 * 20.0
+    assert rejected < 10 * 30
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.005, 800.0), (0.02, 300.0)])
+def test_429s_by_chance_do_not_slow_the_lane(share: float, least: float) -> None:
+    """A service that says no to one in fifty, whatever the rate, is still used at a good part of its 1 000/s."""
+    rng = random.Random(3)  # noqa: S311 - chance that must repeat
+    throttle = Throttle(max_in_flight=64, rows=None)
+    due: list[tuple[float, float]] = []
+    now, served = 100.0, 0
+    while now < 140.0:
+        delay = throttle.wait(now, len(due))
+        if delay == 0.0:
+            throttle.sent(now)
+            heapq.heappush(due, (now + 0.064 * rng.lognormvariate(-0.02, 0.2), now))
+        elif due and due[0][0] <= now + delay:
+            now, sent_at = heapq.heappop(due)
+            if rng.random() < share:
+                throttle.limited(now, sent_at, None)
+            else:
+                served += 1
+                throttle.completed(now, sent_at)
+        else:
+            now += delay
+    assert served / 40.0 > least
+
+
 def test_memory_stays_flat() -> None:
     """What is kept per request goes with its reply."""
     throttle = Throttle(max_in_flight=64)

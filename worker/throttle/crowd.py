@@ -8,8 +8,8 @@ __all__ = ["Crowd"]
 
 MEMORY = 64
 """Accepted requests whose crowd is remembered."""
-GAIN = 0.3
-SUSPECT = 0.15
+GAIN = 0.5
+SUSPECT = 0.2
 """If rejected requests met a larger crowd than all but this share of the accepted ones did, the crowd is it."""
 NEAR = 0.7
 """A 429 well below the cap has another reason."""
@@ -22,7 +22,7 @@ HEADROOM = 1.3
 class Crowd:
     """How many were in flight when requests were accepted and rejected, and the cap that follows."""
 
-    __slots__ = ("_accepted", "_at", "_held", "_share", "cap", "full")
+    __slots__ = ("_accepted", "_at", "_cleared", "_held", "_share", "cap", "full")
 
     def __init__(self) -> None:
         self.cap = math.inf
@@ -33,6 +33,8 @@ class Crowd:
         self._at = 0
         self._held = math.inf
         self._share = 0.5
+        self._cleared = False
+        """A cap has failed: the crowd is not suspected again before some level has held."""
 
     def accepted(self, crowd: int) -> None:
         """A request was accepted that met `crowd` in flight, itself included."""
@@ -47,22 +49,24 @@ class Crowd:
 
     def blamed(self, crowd: int, *, probing: bool) -> bool:
         """Whether this 429 is the crowd's doing; if so, the cap is set below it."""
-        suspect = self._share < SUSPECT and crowd > 1
+        if probing:
+            self._cleared = False
+        suspect = self._share < SUSPECT and crowd > 1 and not self._cleared
         guilty = suspect if self.cap == math.inf else crowd >= NEAR * self.cap
         if guilty:
             # Where a probe went too far, back to what has held; where that itself is too much, below it.
             self.cap = max(crowd - 2.0, self._held) if probing and self._held < crowd else max(crowd - 1.0, 1.0)
             self._held = self.cap
         elif self.cap != math.inf:
-            self.cap = self._held = math.inf
-            self._share = 0.5
+            self.acquit()
         return guilty
 
     def acquit(self) -> None:
         """Caps that keep failing are no caps."""
         if self.cap != math.inf:
             self.cap = self._held = math.inf
-            self._share = 1.0
+            self._share = 0.5
+            self._cleared = True
 
     def rate(self, level: float, round_trip: float) -> float:
         """The level that leaves it to the cap."""

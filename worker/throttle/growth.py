@@ -17,6 +17,9 @@ LEAST_WINDOW = 4.0
 """But of a small run no more than this share, and no less than four."""
 FACTOR = 1.38
 """Growth per round trip. A window just below a knee passes for quick, and the next but one is twice the knee."""
+LONG_FACTOR = 2.0
+LONG_TRIP = 0.6
+"""Where a round trip takes longer than this many seconds, careful growth would waste the first minute."""
 BLIND_FACTOR = 1.5
 BLIND_PERIOD = 1.0
 """Seconds between steps while the very first reply is still out."""
@@ -176,7 +179,7 @@ class Growth:
         self._trip_before = trip
         self._quiet_sum = FADING * self._quiet_sum + self._sum
         self._quiet_count = FADING * self._quiet_count + self._fresh
-        self._grow(FACTOR)
+        self._grow(FACTOR if trip < LONG_TRIP else LONG_FACTOR)
         return True
 
     def _end_trial(self, rate: float) -> None:

@@ -15,6 +15,7 @@ TELLING = 8
 """Accepted requests from which on their rate says something about the limit."""
 
 TELLING_EARLY = 30
+"""The same where the level had held before."""
 
 SETTLE_FACTOR = 0.8
 """Of the level, right after an event: what was sent too fast is still being held against us."""
@@ -30,7 +31,10 @@ CRUISE_ROWS = 20.0
 SEARCH_RAMP = 0.7
 SEARCH_TRIPS = 1.5
 SEARCH_ROWS = 10.0
-"""The same while the limit is unknown within a factor."""
+SEARCH_SLOWEST = 2.0
+SEARCH_ROWS_LEAST = 3.0
+"""The same while the limit is unknown within a factor. Beyond so many seconds fewer rows do, lest a lane that
+was crowded out hardly ever asks for more; but never less than the last."""
 
 LEAN = 0.9
 """How far an estimate leans to the rate at which the 429 came (right where bursts are small), away from the
@@ -42,9 +46,9 @@ LEAN_GATED = 0.6
 LEAN_FREE = 0.3
 BELOW = 0.98
 """A new level, of the rate that was just too high."""
-EARLY_CUTS = (0.97, 0.85, 0.6)
-"""When the level itself turns out too high, with too few replies to tell by how much: for the first time, the
-second, and from the third on."""
+EARLY_CUTS = (0.97, 0.9, 0.75, 0.6)
+"""Where a level that has held turns out too high, once may be bad luck: for the first time running, the second,
+the third, and from the fourth on."""
 SEARCH_CUT = 0.7
 """The same where no level has held before."""
 
@@ -65,7 +69,8 @@ def rate_at(level: float, age: float, *, searching: bool, round_trip: float) -> 
     if age <= 0.0:
         return level
     if searching:
-        doubling = max(SEARCH_RAMP, SEARCH_TRIPS * round_trip, SEARCH_ROWS / level)
+        rows = min(SEARCH_ROWS / level, max(SEARCH_SLOWEST, SEARCH_ROWS_LEAST / level))
+        doubling = max(SEARCH_RAMP, SEARCH_TRIPS * round_trip, rows)
     else:
         doubling = max(CRUISE_RAMP, CRUISE_TRIPS * round_trip, CRUISE_ROWS / level)
     return level * math.exp2(min((age / doubling) ** 2, 60.0))
@@ -79,12 +84,12 @@ class Seen(NamedTuple):
     """Seconds."""
     open_span: float
     """Seconds that no gate held the lane."""
-    early: int
-    """How many times running the 429 came before the level had held for its time."""
-    trusted: bool
-    """Whether the level before had been confirmed."""
     gated: bool
     """Whether this service sends a Retry-After."""
+    early: int = 0
+    """How many times running the 429 came before the level had held for its time."""
+    trusted: bool = False
+    """Whether the level before had been confirmed."""
 
 
 def estimate(level: float, rate: float, seen: Seen) -> float:
@@ -92,8 +97,8 @@ def estimate(level: float, rate: float, seen: Seen) -> float:
     low = seen.accepted / seen.span
     if not seen.early:
         high = BELOW * rate
-    elif seen.trusted and (seen.early == 1 or seen.accepted < TELLING_EARLY):
-        return EARLY_CUTS[min(seen.early, len(EARLY_CUTS)) - 1] * level
+    elif seen.trusted and seen.accepted < TELLING_EARLY:
+        return EARLY_CUTS[-1] * level
     elif seen.accepted < TELLING:
         return SEARCH_CUT * level
     else:

@@ -54,7 +54,7 @@ class Throttle:
         """The rate found (requests/s); None while no limit of the rate is in sight."""
         if self._limit is None or self._limit.quota is not None or self._limit.crowd.cap != math.inf:
             return None
-        return self._limit.level
+        return self._limit.level.rate
 
     @property
     def limit(self) -> int:

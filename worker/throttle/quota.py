@@ -14,6 +14,10 @@ LEAST_ACCEPTED = 4
 GAP_SHARE = 0.3
 """Probes of a closed limit: its opening is noticed late by at most this share of the time it was closed."""
 GAP_LEAST = 0.1
+GAP_MOST = 60.0
+TRUSTED_GAP = 2.0
+DOUBTFUL_GAP = 0.3
+"""Seconds between probes at least and at most; and in times of what one request takes at the level."""
 EDGE = 0.03
 """Of the period, before and between the probes near the expected opening."""
 OUTLIER = 1.5
@@ -26,9 +30,13 @@ HASTE = 2.0
 """In flight, in times of what would spread the quota over its whole window."""
 
 
-def probe_gap(closed_for: float) -> float:
-    """Seconds until the next probe of a limit that has accepted nothing for `closed_for` seconds."""
-    return max(GAP_LEAST, GAP_SHARE * closed_for)
+def probe_gap(closed_for: float, level: float, *, trusted: bool) -> float:
+    """Seconds until the next probe of a limit that has accepted nothing for `closed_for` seconds.
+
+    At `level` requests/s more than one probe for each that can be accepted is no use, if the level is about right.
+    """
+    least = (TRUSTED_GAP if trusted else DOUBTFUL_GAP) / level
+    return min(max(GAP_LEAST, GAP_SHARE * closed_for, least), GAP_MOST)
 
 
 class Quota:
