@@ -81,9 +81,7 @@ def test_few_rows_a_second_hold_longer() -> None:
     ],
 )
 def test_closed_limits_are_probed_ever_more_seldom(closed: float, level: float, gap: float, *, trusted: bool) -> None:
-    """Three tenths of the time that nothing was accepted, no oftener than the level makes sense of, no rarer
-    than once a minute.
-    """
+    """Three tenths of the time closed; no oftener than the level makes sense of, no rarer than once a minute."""
     assert probe_gap(closed, level, trusted=trusted) == pytest.approx(gap)
 
 
