@@ -1,0 +1,63 @@
+"""After another holder's lease ran out, its last requests are waited for before anything is read back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from worker import Control, Settings
+from worker.config import Sending
+from worker.ledger.claims import Claim, OpenRow, ShardClaim
+from worker.models import Job, UserKey
+from worker.paths import Paths
+from worker.sending import OpenRows
+from worker.surroundings import Surroundings
+
+OPEN = OpenRow(Job(9, 10, "c", UserKey.ACS_USER, "u"), maybe_applied=True, attempts=1)
+
+
+class Waiting(Control):
+    """Notes how long it is asked to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    async def sleep(self, seconds: float) -> bool:
+        """Wait no time at all."""
+        self.waits.append(seconds)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("lapsed", "carried", "is_first_part", "waits"),
+    [
+        (None, (OPEN,), True, []),
+        (5.0, (OPEN,), False, [25.0]),
+        (5.0, (), False, []),
+        (5.0, (), True, [25.0]),
+        (31.0, (OPEN,), True, []),
+    ],
+)
+async def test_the_timeout_of_a_lapsed_holder(
+    *, lapsed: float | None, carried: tuple[OpenRow, ...], is_first_part: bool, waits: list[float]
+) -> None:
+    """A canary waits although its own rows are all fresh: the claim of the rest knows of no former holder any more."""
+    control = Waiting()
+    paths = Paths(None, "ledger.db", Path("results.csv"))
+    unused: Any = None
+    run: Any = SimpleNamespace(rows=10)
+    rows = OpenRows(
+        unused,
+        unused,
+        run,
+        Surroundings(Settings(sending=Sending(timeout=30)), paths, control),
+        before={None: Counter()},
+    )
+    claim = Claim(1, "r", (ShardClaim(0, None, 2, 9, 10, carried),), lapsed=lapsed)
+    await rows._let_lapse(claim, is_first_part=is_first_part)
+    assert control.waits == waits
