@@ -9,16 +9,17 @@ import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from bench_speed import figures, layers, scale
+from bench_speed import figures, layers, scale, workspaces
 from bench_speed.contest import DELAYS, Effort, compete
 from bench_speed.figures import Bar, table
 from bench_speed.processes import HERE, PEERS_PYTHON
 
-QUICK: Final = Effort(rounds=3, worker_rows=20_000, bare_requests=10_000, slow_requests=1_000)
-FULL: Final = Effort(rounds=5, worker_rows=100_000, bare_requests=50_000, slow_requests=5_000)
+QUICK: Final = Effort(rounds=3, worker_rows=100_000, bare_requests=20_000, slow_requests=1_000)
+FULL: Final = Effort(rounds=5, worker_rows=100_000, bare_requests=100_000, slow_requests=5_000)
 QUICK_SIZES: Final = (10_000, 30_000, 100_000)
 FULL_SIZES: Final = (10_000, 100_000, 1_000_000)
 SDK_MULTIPLE: Final = {"at once": 4.5, "after 20 ms": 5.0}
@@ -27,18 +28,21 @@ SDK_MULTIPLE: Final = {"at once": 4.5, "after 20 ms": 5.0}
 def main() -> int:
     """Measure what was asked for; print tables, then one JSON document; 1 if a goal was missed."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description="What a row costs, beside other clients.")
-    parser.add_argument("--full", action="store_true", help="100 000 rows and more rounds; --scale to 1 000 000 rows")
+    parser.add_argument("--full", action="store_true", help="more requests and rounds; --scale to 1 000 000 rows")
     parser.add_argument("--scale", action="store_true", help="memory, resume, check and export by number of rows")
+    parser.add_argument("--workspaces", action="store_true", help="1 000 workspaces beside one; a part of --scale")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw speed and scale as SVG")
     wanted = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:  # noqa: PLR2004 - one for the clients, one for the service
         parser.error("two cores are needed")
     document: dict[str, Any] = {"machine": _machine(), "full": wanted.full}
     held = True
-    if not wanted.scale or wanted.plots:
+    if not (wanted.scale or wanted.workspaces) or wanted.plots:
         held &= _speed(document, FULL if wanted.full else QUICK)
     if wanted.scale or wanted.plots:
         held &= _scale(document, FULL_SIZES if wanted.full else QUICK_SIZES)
+    if wanted.scale or wanted.workspaces:
+        held &= _workspaces(document, rounds=5 if wanted.full else 3)
     if wanted.plots:
         document["layers"] = layers.measure(rows=20_000 if wanted.full else 5_000, rounds=3)
         _draw(document, wanted.plots)
@@ -87,6 +91,16 @@ def _scale(document: dict[str, Any], sizes: tuple[int, ...]) -> bool:
         "goals": figures.as_json(bars),
     }
     return held
+
+
+def _workspaces(document: dict[str, Any], rounds: int) -> bool:
+    fleet = workspaces.measure(rounds)
+    bars = workspaces.bars(fleet)
+    head = ("workspaces", "rows", "s alone", "s", "times as long", "times the CPU")
+    told = (str(fleet.workspaces), fleet.rows, fleet.seconds_alone, fleet.seconds, fleet.of_alone, fleet.cpu_of_alone)
+    print(f"\n{table(head, [told])}\n")
+    document["workspaces"] = asdict(fleet) | {"goals": figures.as_json(bars)}
+    return _tell(bars)
 
 
 def _tell(bars: list[Bar]) -> bool:

@@ -10,10 +10,15 @@ if TYPE_CHECKING:
 __all__ = ["write_jobs"]
 
 
-def write_jobs(path: Path, rows: int) -> Path:
-    """A CSV of so many rows, each of a credential and a user of its own, with a column that is carried along."""
+def write_jobs(path: Path, rows: int, *, workspaces: int = 0) -> Path:
+    """A CSV of so many rows, each of a credential and a user of its own, with a column that is carried along.
+
+    With `workspaces`, each row names the one it belongs to; the rows of one follow each other.
+    """
     with path.open("w", encoding="utf-8") as file:
-        file.write("acs_credential_id,acs_user_id,unit\n")
+        file.write(f"acs_credential_id,acs_user_id,unit{',workspace_id' if workspaces else ''}\n")
         for row in range(1, rows + 1):
-            file.write(f"c0000000-0000-4000-8000-{row:012d},a0000000-0000-4000-8000-{row:012d},Unit {row}\n")
+            ids = f"c0000000-0000-4000-8000-{row:012d},a0000000-0000-4000-8000-{row:012d}"
+            workspace = f",5a000000-0000-4000-8000-{(row - 1) * workspaces // rows:012d}" if workspaces else ""
+            file.write(f"{ids},Unit {row}{workspace}\n")
     return path

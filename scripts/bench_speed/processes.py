@@ -13,16 +13,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["KEY", "PEERS_PYTHON", "WORKER", "WORKER_PYTHON", "Ended", "FailedError", "Service", "run", "serving"]
+__all__ = [
+    "KEY",
+    "PEERS_PYTHON",
+    "TOKEN",
+    "WORKER",
+    "WORKER_PYTHON",
+    "Ended",
+    "FailedError",
+    "Service",
+    "run",
+    "serving",
+]
 
 HERE: Final = Path(__file__).parent
 TOP: Final = HERE.parent.parent
 WORKER_PYTHON: Final = TOP / ".venv/bin/python"
 PEERS_PYTHON: Final = TOP / ".venv-bench/bin/python"
 WORKER: Final = TOP / ".venv/bin/assign-worker"
-KEY: Final = "seam_bench0000_00000000000000000000"
+KEY: Final = {"SEAM_API_KEY": "seam_bench0000_00000000000000000000"}
+TOKEN: Final = {"SEAM_PERSONAL_ACCESS_TOKEN": "seam_at1bench_00000000000000000000"}
+_ANY_KEY: Final = frozenset(("SEAM_API_KEY", "SEAM_PERSONAL_ACCESS_TOKEN", "SEAM_WORKSPACE_ID", "SEAM_ENDPOINT"))
 
 
 class FailedError(RuntimeError):
@@ -46,8 +59,8 @@ class Ended:
         return document
 
 
-def run(command: Sequence[object], *, codes: tuple[int, ...] = (0,)) -> Ended:
-    """Run a command on the first core, to its end.
+def run(command: Sequence[object], *, keys: Mapping[str, str] = KEY, codes: tuple[int, ...] = (0,)) -> Ended:
+    """Run a command on the first core, to its end, with these keys and no others in its environment.
 
     Raises:
         FailedError: its exit code is none of `codes`.
@@ -60,7 +73,7 @@ def run(command: Sequence[object], *, codes: tuple[int, ...] = (0,)) -> Ended:
             words,
             stdout=stdout,
             stderr=stderr,
-            env={**os.environ, "SEAM_API_KEY": KEY},
+            env={name: value for name, value in os.environ.items() if name not in _ANY_KEY} | keys,
             preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - there are no threads here
         )
         _, status, used = os.wait4(process.pid, 0)
