@@ -212,7 +212,7 @@ class SeamClient:
 
 def _assign_body(job: Job) -> bytes:
     """The JSON of assign and unassign, whose ids are UUIDs; the id that is not used is left out: null is refused."""
-    return f'{{"acs_credential_id":"{job.acs_credential_id}","{job.user_key.value}":"{job.user_id}"}}'.encode()
+    return f'{{"acs_credential_id":"{job.acs_credential_id}","{job.user_key}":"{job.user_id}"}}'.encode()
 
 
 def _no_key(call: Call, workspace_id: str | None, began: float, missing: MissingKey) -> Attempt:
