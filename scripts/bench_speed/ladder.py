@@ -22,7 +22,8 @@ import uvloop
 from worker.client import SeamClient
 from worker.config import Settings
 from worker.ledger import Ledger, holder
-from worker.ledger.claims import Claim, OpenRow, ShardClaim, ShardWriter, claim_run, fetch_fresh
+from worker.ledger.claimed import ClaimedRun
+from worker.ledger.claims import Claim, OpenRow, ShardClaim, claim_run
 from worker.ledger.runs import RunSpec, create_run
 from worker.ledger.staging import finish_staging, stage
 from worker.models import InputRow, Job, UserKey
@@ -64,25 +65,6 @@ class Memory:
     def write(self, batch: Batch) -> None:
         """Count the results."""
         self.recorded += len(batch.results)
-
-
-class Staged:
-    """A `ShardSource` over a claim, as `worker.batch` makes it."""
-
-    def __init__(self, ledger: Ledger, claim: Claim) -> None:
-        self._ledger = ledger
-        self._claim = claim
-        self._writer = ShardWriter(ledger.engine, claim)
-        self.write = self._writer.write
-
-    def fetch(self, shard: int, *, after_row: int, limit: int) -> Sequence[OpenRow]:
-        """As `worker.batch` fetches."""
-        return fetch_fresh(self._ledger.engine, self._claim.run_no, shard, after_row=after_row, limit=limit)
-
-    def fetch_details_due(self, shard: int, *, after_row: int, limit: int) -> Sequence[Job]:
-        """None: the replies are whole."""
-        del shard, after_row, limit
-        return ()
 
 
 def settings_for(url: str, concurrency: int) -> Settings:
@@ -142,7 +124,7 @@ async def _measure(step: str, url: str, rows: int, concurrency: int) -> dict[str
         async with SeamClient(settings.target, concurrency=concurrency, timeout=30.0) as client:
             if step == "ledger":
                 claim = stage_rows(ledger, rows)
-                source = Staged(ledger, claim)
+                source = ClaimedRun(ledger.engine, claim)
                 go = Pipeline(claim, source, client, settings.sending).run
             else:
                 run = {"client": _client, "pipeline": _pipeline}[step]

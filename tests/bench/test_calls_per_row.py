@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
-from bench_speed.ladder import Memory, Staged, job_of, settings_for, stage_rows
+from bench_speed.ladder import Memory, job_of, settings_for, stage_rows
 from bench_speed.processes import Service
 
 from worker.client import SeamClient
 from worker.config import Settings
 from worker.ledger import Ledger
+from worker.ledger.claimed import ClaimedRun
 from worker.ledger.claims import Batch, Claim, OpenRow, ShardClaim
 from worker.models import Outcome, Result
 from worker.pipeline import Pipeline
@@ -159,7 +160,7 @@ def test_many_workspaces_cost_no_more_than_one(service: str) -> None:
 def test_the_ledger(tmp_path: Path) -> None:
     """A row's share of fetching and of a group commit of 200 results."""
     with Ledger(str(tmp_path / "guard.db"), exclusive=True) as ledger:
-        source = Staged(ledger, stage_rows(ledger, ROWS))
+        source = ClaimedRun(ledger.engine, stage_rows(ledger, ROWS))
         results = [Result(row, Outcome.ASSIGNED, attempts=1) for row in range(1, ROWS + 1)]
         source.write(Batch(results[:1], marks={0: 1}))
         with counting() as counter:
