@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.service import Service, call, make_jobs, write_jobs
+from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
+from worker.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,3 +67,60 @@ def test_the_same_file_under_another_name_is_compared_by_that_name(service: Serv
     call(["run", path, "--again"], service.environ())
     listed = call(["runs", "--name", "north", "--json"], service.environ()).document()
     assert [(run["name"], run["input"]) for run in listed] == [("north", "tuesday.csv"), ("north", "monday.csv")]
+
+
+def grow_old(folder: Path) -> None:
+    """Have every run of the ledger ended a hundred days ago."""
+    with closing(sqlite3.connect(folder / "assign-ledger.db")) as connection, connection:
+        connection.execute("UPDATE runs SET stopped_at = stopped_at - 100 * 86400")
+
+
+def test_old_runs_are_pruned(service: Service, tmp_path: Path) -> None:
+    """A dry run says so and changes nothing; then they go, but for the latest, and the rest is as it was."""
+    path = write_jobs(tmp_path / "jobs.csv", make_jobs(50))
+    ids = [call(["run", path, "--again", "--json"], service.environ()).document()["run_id"] for _ in range(3)]
+    grow_old(tmp_path)
+    assert "Removed 0 runs" in call(["runs", "prune", "--older-than", "101d"], service.environ()).out
+    dry = call(["runs", "prune", "--older-than", "99d", "--dry-run", "--json"], service.environ()).document()
+    assert (dry["dry_run"], [run["run_id"] for run in dry["removed"]], dry["rows"]) == (True, ids[:2], 100)
+    assert len(call(["runs", "--json"], service.environ()).document()) == 3
+    pruned = call(["runs", "prune", "--older-than", "14w"], service.environ())
+    assert pruned.code == 0
+    assert "Removed 2 runs with 100 rows\n" in pruned.out
+    assert "The ledger went from " in pruned.out
+    assert [run["run_id"] for run in call(["runs", "--json"], service.environ()).document()] == ids[2:]
+    assert call(["show", ids[0]], service.environ()).code == 2
+    assert call(["results", "-o", "all.csv"], service.environ()).code == 0
+    assert len(read_results(tmp_path / "all.csv")) == 50
+
+
+def test_pruning_needs_the_ledger_for_itself(service: Service, tmp_path: Path) -> None:
+    """While a run works on it, it is exit 4; a dry run only looks."""
+    path = write_jobs(tmp_path / "jobs.csv", make_jobs(3))
+    call(["run", path], service.environ())
+    with Ledger(str(tmp_path / "assign-ledger.db"), exclusive=True):
+        assert call(["runs", "prune", "--older-than", "0d"], service.environ()).code == 4
+        assert call(["runs", "prune", "--older-than", "0d", "--dry-run"], service.environ()).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--older-than", "90"], "'90' is no age; give days, weeks or hours, such as 90d, 12w or 36h"),
+        ([], "Missing option '--older-than'"),
+        (["--older-than", "9d", "--ledger", "nowhere.db"], "there is no ledger at nowhere.db"),
+    ],
+)
+def test_bad_use_of_prune_is_exit_2(service: Service, arguments: list[str], told: str) -> None:
+    """One clear line, and nothing is made."""
+    ended = call(["runs", "prune", *arguments], service.environ())
+    assert ended.code == 2
+    assert told in ended.err
+
+
+def test_options_before_prune_count_too(service: Service, tmp_path: Path) -> None:
+    """`runs --ledger X prune` means that ledger."""
+    path = write_jobs(tmp_path / "jobs.csv", make_jobs(3))
+    call(["run", path, "--ledger", "elsewhere.db"], service.environ())
+    ended = call(["runs", "--ledger", "elsewhere.db", "prune", "--older-than", "0d"], service.environ())
+    assert (ended.code, ended.out) == (0, "Removed 0 runs with 0 rows\n")

@@ -99,8 +99,10 @@ def test_options_exist() -> None:
     """No option is named that no command has."""
     known = {"--port"}
     for module, _ in COMMANDS.values():
-        for parameter in import_module(module).command.params:
-            known |= {*parameter.opts, *parameter.secondary_opts}
+        command = import_module(module).command
+        for each in (command, *getattr(command, "commands", {}).values()):
+            for parameter in each.params:
+                known |= {*parameter.opts, *parameter.secondary_opts}
     for script in ("scripts/bench", "tests/soak/__main__.py"):
         known |= set(re.findall(r"--[a-z][a-z-]*", (TOP / script).read_text(encoding="utf-8")))
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*\b", README))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TELLING",
     "GroupedCommand",
+    "GroupedGroup",
     "GroupedOption",
     "all_settings",
     "as_json",
@@ -61,6 +62,15 @@ class GroupedCommand(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records, col_max=34)
+
+
+class GroupedGroup(GroupedCommand, click.Group):
+    """Such a command that has commands of its own, and does its own work where none of them is called."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands after the options."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
 
 
 def option(heading: str, *flags: str, **attributes: Any) -> Callable[[_Decorated], _Decorated]:  # noqa: ANN401 - click's

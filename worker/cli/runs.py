@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.loading import load, open_ledger, start_logs
-from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_here, option, setting, takes_no_key
+from worker.cli.options import GroupedGroup, as_json, config, declare, ledger_here, option, setting, takes_no_key
+from worker.cli.prune import command as prune
 from worker.cli.stdout import print_json
 from worker.cli.words import amount, moment, span
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("runs", cls=GroupedCommand)
+@click.group("runs", cls=GroupedGroup, invoke_without_command=True, subcommand_metavar="[prune]")
 @declare(
     takes_no_key,
     option("Options", "--name", "only", metavar="NAME", help="Runs of this name alone."),
@@ -39,6 +40,8 @@ def command(
     **flags: Any,  # noqa: ANN401 - settings, judged by worker.config
 ) -> None:
     """List the latest 50 runs of a ledger, newest first."""
+    if click.get_current_context().invoked_subcommand is not None:
+        return
     from worker.cli.page import open_page  # noqa: PLC0415 - slow to import
     from worker.ledger.queries import count_outcomes  # noqa: PLC0415 - likewise
     from worker.ledger.runs import list_runs  # noqa: PLC0415 - likewise
@@ -58,6 +61,9 @@ def command(
             console.print(_table(counted))
         else:
             console.print("The ledger holds no run yet." if only is None else "The ledger holds no run of that name.")
+
+
+command.add_command(prune)
 
 
 def _as_dict(run: Run, counts: Mapping[Outcome, int]) -> dict[str, object]:

@@ -1,0 +1,171 @@
+"""Which old runs may go from a ledger, and how they go.
+
+A family is a run over a file with all that refers to it: its retries and undos. It goes whole or not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, exists, func, or_, select, true
+
+from worker.ledger.chains import latest
+from worker.ledger.runs import RETRY, RUN, as_run, delete_run
+from worker.ledger.tables import inputs, results, runs, shards, unsettled
+from worker.models import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import Engine, Select
+
+    from worker.ledger.runs import Run
+
+__all__ = ["Family", "Pruning", "choose_prunable", "remove"]
+
+_ENDED = frozenset({"finished", "superseded"})
+_LOOKED_AT = (Outcome.ASSIGNED, Outcome.UNASSIGNED, Outcome.UNCHANGED, Outcome.FAILED, Outcome.IN_DOUBT)
+"""Outcomes before which a row that was in doubt is read back, whatever came of that."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A run and all that refers to it, in the order of their making."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def root(self) -> Run:
+        """What the others refer to."""
+        return self.runs[0]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it can go on."""
+        return all(run.state in _ENDED for run in self.runs)
+
+    @property
+    def ended_at(self) -> float:
+        """When the last of it ended; Unix seconds."""
+        return max(run.stopped_at or run.staged_at or run.created_at for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What would go, and what stays although it is old enough."""
+
+    removable: tuple[Family, ...]
+    in_doubt: tuple[Family, ...]
+    """They hold rows in doubt that no later run has looked at: one of the same credentials has to know of these."""
+
+
+def choose_prunable(engine: Engine, *, ended_before: float) -> Pruning:
+    """The families that have ended before a moment (Unix seconds) and that nothing needs any more.
+
+    Of each name and endpoint two stay in any case: the latest, and the latest in which no row failed or is in doubt.
+    """
+    by_name: dict[tuple[str, str], list[Family]] = {}
+    for family in _families(engine):
+        by_name.setdefault((family.root.name, family.root.endpoint), []).append(family)
+    removable: list[Family] = []
+    in_doubt: list[Family] = []
+    for families in by_name.values():
+        old = [family for family in families if family.has_ended and family.ended_at < ended_before]
+        if not old:
+            continue
+        kept = {families[0].root.run_no, _last_good(engine, families)}
+        for family in old:
+            if family.root.run_no not in kept:
+                (in_doubt if _is_in_doubt(engine, family) else removable).append(family)
+    return Pruning(_in_order(removable), _in_order(in_doubt))
+
+
+def remove(engine: Engine, family: Family) -> None:
+    """Remove a family, in one transaction."""
+    with engine.begin() as connection:
+        for run in reversed(family.runs):
+            delete_run(connection, run.run_no)
+
+
+def _in_order(families: Iterable[Family]) -> tuple[Family, ...]:
+    return tuple(sorted(families, key=lambda family: family.root.run_no))
+
+
+def _families(engine: Engine) -> Iterator[Family]:
+    """All of them, the latest root first."""
+    with engine.connect() as connection:
+        every = [as_run(row) for row in connection.execute(select(runs).order_by(runs.c.run_no))]
+    children: dict[int | None, list[Run]] = {}
+    for run in every:
+        children.setdefault(run.parent_no, []).append(run)
+    for root in reversed(children.get(None, [])):
+        yield Family(tuple(sorted(_with_heirs(root, children), key=lambda run: run.run_no)))
+
+
+def _with_heirs(run: Run, children: dict[int | None, list[Run]]) -> Iterator[Run]:
+    yield run
+    for child in children.get(run.run_no, ()):
+        yield from _with_heirs(child, children)
+
+
+def _last_good(engine: Engine, families: Sequence[Family]) -> int | None:
+    """The number of the latest root over a file that came to its end without a row failed or in doubt."""
+    bad = (Outcome.FAILED, Outcome.IN_DOUBT)
+    for family in families:
+        finished = all(run.state == "finished" for run in family.runs)
+        if finished and family.root.kind == RUN and not _ended_so(engine, family.root, bad):
+            return family.root.run_no
+    return None
+
+
+def _is_in_doubt(engine: Engine, family: Family) -> bool:
+    """Whether the last word on any row is that it may have been sent, and no later run has looked at its credential."""
+    later = inputs.alias("later")
+    looked_at = (
+        select(later.c.acs_credential_id)
+        .join(results, and_(results.c.run_no == later.c.run_no, results.c.row == later.c.row))
+        .join(runs, runs.c.run_no == later.c.run_no)
+        .where(
+            runs.c.run_no > family.runs[-1].run_no,
+            runs.c.endpoint == family.root.endpoint,
+            results.c.outcome.in_([outcome.value for outcome in _LOOKED_AT]),
+        )
+    )
+    with engine.connect() as connection:
+        return any(
+            connection.execute(
+                select(_doubtful(run.run_no).where(inputs.c.acs_credential_id.not_in(looked_at)).exists())
+            ).scalar()
+            for run in family.runs
+            if run.kind != RETRY
+        )
+
+
+def _doubtful(run_no: int) -> Select[Any]:
+    """The credentials of rows whose last word is in doubt, with a result that says so or without one."""
+    words = latest(run_no).subquery()
+    within_mark = and_(
+        results.c.row.is_(None),
+        inputs.c.row <= shards.c.dispatched_through,
+        func.coalesce(unsettled.c.maybe_applied, true()),
+    )
+    return (
+        select(inputs.c.acs_credential_id)
+        .join(words, and_(words.c.run_no == inputs.c.run_no, words.c.row == inputs.c.row))
+        .join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
+        .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .outerjoin(unsettled, and_(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row))
+        .where(or_(results.c.outcome == Outcome.IN_DOUBT.value, within_mark))
+    )
+
+
+def _ended_so(engine: Engine, run: Run, outcomes: Sequence[Outcome]) -> bool:
+    """Whether the last word on any row of a run, its retries included, is one of these."""
+    words = latest(run.run_no).subquery()
+    found = exists().where(
+        and_(results.c.run_no == words.c.run_no, results.c.row == words.c.row),
+        results.c.outcome.in_([outcome.value for outcome in outcomes]),
+    )
+    with engine.connect() as connection:
+        return bool(connection.execute(select(found)).scalar())
