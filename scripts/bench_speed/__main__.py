@@ -61,8 +61,9 @@ def _machine() -> dict[str, str | int | None]:
 def _speed(document: dict[str, Any], effort: Effort) -> bool:
     held = True
     document["speed"] = {}
+    by_delay = {}
     for name, delay in DELAYS.items():
-        found = sorted(compete(delay, effort), key=lambda entry: -entry.rate)
+        found = by_delay[name] = sorted(compete(delay, effort), key=lambda entry: -entry.rate)
         bars = figures.bars(found, sdk_multiple=SDK_MULTIPLE[name])
         head = ("client", "in flight", "rows/s", "of bare", "CPU µs/row", "of bare", "peak MiB")
         rows = [
@@ -72,6 +73,8 @@ def _speed(document: dict[str, Any], effort: Effort) -> bool:
         print(f"\nReply {name}\n{table(head, rows)}\n")
         held &= _tell(bars)
         document["speed"][name] = {"clients": figures.as_json(found), "goals": figures.as_json(bars)}
+    about = f"{effort.worker_rows:,} rows, {os.cpu_count()} cores, medians of {effort.rounds}".replace(",", " ", 1)
+    print(f"\nFor the README:\n{figures.markdown(by_delay, about=about)}\n")
     return held
 
 

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Bar", "Figures", "Sample", "bars", "best_concurrency", "drawn_out", "growth", "summarize", "table"]
+__all__ = [
+    "Bar",
+    "Figures",
+    "Sample",
+    "bars",
+    "best_concurrency",
+    "drawn_out",
+    "growth",
+    "markdown",
+    "summarize",
+    "table",
+]
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,32 @@ def bars(figures: Sequence[Figures], *, sdk_multiple: float) -> list[Bar]:
         Bar("sending phase, times the official SDK's best", sdk_multiple, by_name["worker, sending"].rate / sdk),
         Bar("whole command, of the bare loop", 0.65, by_name["worker, whole command"].of_bare),
     ]
+
+
+def markdown(found: Mapping[str, Sequence[Figures]], *, about: str) -> str:
+    """The README's table: what the worker reached, a column for each delay.
+
+    Args:
+        found: by delay.
+        about: rows, cores and rounds, for the head.
+    """
+    columns = []
+    for figures in found.values():
+        by_name = {entry.name: entry for entry in figures}
+        sending, whole = by_name["worker, sending"], by_name["worker, whole command"]
+        sdk = max(by_name["AsyncSeam"].rate, by_name["seam in threads"].rate)
+        columns.append(
+            {
+                "sending phase, rows/s beside the bare aiohttp loop": f"{sending.of_bare:.2f}",
+                "whole command, start to exit, beside that loop": f"{whole.of_bare:.2f}",
+                "sending phase beside the official SDK at its best": f"{sending.rate / sdk:.1f}",
+                "CPU per row, sending phase beside the bare loop": f"{sending.cpu_of_bare:.2f}",
+                "CPU per row, whole command beside the bare loop": f"{whole.cpu_of_bare:.2f}",
+                "peak memory, MiB": f"{whole.peak_mib:.0f}",
+            }
+        )
+    head = [f"| {' | '.join((about, *(f'reply {delay}' for delay in found)))} |", "|---" * (1 + len(found)) + "|"]
+    return "\n".join(head + [f"| {' | '.join((name, *(each[name] for each in columns)))} |" for name in columns[0]])
 
 
 def growth(small: tuple[float, float], large: tuple[float, float]) -> float:

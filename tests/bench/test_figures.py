@@ -6,7 +6,18 @@ import json
 from pathlib import Path  # noqa: TC003 - a fixture's type
 
 import pytest
-from bench_speed.figures import Bar, Sample, as_json, bars, best_concurrency, drawn_out, growth, summarize, table
+from bench_speed.figures import (
+    Bar,
+    Sample,
+    as_json,
+    bars,
+    best_concurrency,
+    drawn_out,
+    growth,
+    markdown,
+    summarize,
+    table,
+)
 from bench_speed.jobs import write_jobs
 from bench_speed.ladder import job_of
 from bench_speed.server import WORKSPACE, answer
@@ -43,6 +54,21 @@ def test_goals() -> None:
     assert [bar.reached for bar in found] == pytest.approx([0.9, 4.5, 0.6])
     assert [bar.held for bar in found] == [True, True, False]
     assert as_json(found)[2]["held"] is False
+
+
+def test_the_table_of_the_readme() -> None:
+    """What the README shows, in its words, with a column for each delay."""
+    names = ["bare", "worker, sending", "worker, whole command", "AsyncSeam", "seam in threads"]
+    rates = [100.0, 90.0, 60.0, 10.0, 20.0]
+    samples = {name: [Sample(rate, 1.5, 98.4)] for name, rate in zip(names, rates, strict=True)}
+    found = summarize(samples, dict.fromkeys(names, 1), bare="bare")
+    shown = markdown({"at once": found, "after 20 ms": found}, about="5 rows").splitlines()
+    assert shown[:3] == [
+        "| 5 rows | reply at once | reply after 20 ms |",
+        "|---|---|---|",
+        "| sending phase, rows/s beside the bare aiohttp loop | 0.90 | 0.90 |",
+    ]
+    assert [line.split(" | ")[1] for line in shown[3:]] == ["0.60", "4.5", "1.00", "1.00", "98"]
 
 
 def test_the_best_concurrency() -> None:
