@@ -118,7 +118,7 @@ class Supply:
                 self._dry.add(queue)
                 self._consumer.on_window_full()
                 if not queue.granted:
-                    self._commit.hurry()
+                    self._commit.hurry(least=self.window.size // 16)
         if len(queue.rows) * 2 < self._portion:
             self.refill(queue)
 

@@ -79,10 +79,11 @@ class GroupCommit:
         self._urgent = self._urgent or urgent
         self._schedule()
 
-    def hurry(self) -> None:
-        """Commit now what there is: somebody waits for it."""
-        self._urgent = True
-        self._schedule()
+    def hurry(self, *, least: int) -> None:
+        """Somebody waits for room in the window: commit now, if so many results make it worth a commit."""
+        if len(self._results) >= least:
+            self._urgent = True
+            self._schedule()
 
     def _schedule(self) -> None:
         if self._urgent or len(self._results) >= _MOST_RESULTS:
