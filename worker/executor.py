@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from worker.client import SeamClient
 from worker.config import KeyKind, MissingKey, hide_password
 from worker.control import Progress
-from worker.errors import ConfigError
+from worker.errors import ConfigError, UsageError
 from worker.execution import Execution
 from worker.guards import Intent, LastRun, declined, hold_back, resolve_end
 from worker.ledger import holder
@@ -252,6 +252,21 @@ def reopen(engine: Engine, run: Run, workspace_id: str | None) -> Run:
     """
     check_workspace(engine, run, workspace_id)
     return run if workspace_id is None else learn_workspace(engine, run.run_no, workspace_id)
+
+
+def check_root(root: Run, settings: Settings, *, verb: str, done: str) -> None:
+    """Refuse what is no run over a file, and what went to another endpoint; `verb` and `done` as `undo`, `undone`.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if root.kind != RUN:
+        raise UsageError(f"run {root.id} is of kind {root.kind}; only a run over a file can be {done}")
+    if root.endpoint != settings.target.endpoint:
+        raise UsageError(
+            f"run {root.id} was sent to {root.endpoint}, and the settings say {settings.target.endpoint}; "
+            f"{verb} it with the --endpoint (or SEAM_ENDPOINT) that it was sent to"
+        )
 
 
 def check_workspace(engine: Engine, run: Run, workspace_id: str | None) -> None:

@@ -134,6 +134,10 @@ class Stop(NamedTuple):
     workspace_id: str | None = None
     """The workspace that stopped; None for the run."""
 
+    def as_dict(self) -> dict[str, str | None]:
+        """For `--json`."""
+        return {"cause": self.cause.value, "message": self.message, "workspace_id": self.workspace_id}
+
 
 class Step(StrEnum):
     """The named steps of the protocol, at any of which the process may die (DESIGN 6)."""

@@ -73,11 +73,7 @@ class PlanReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report for `--json`."""
-        stops = [
-            {"cause": stop.cause.value, "message": stop.message, "workspace_id": stop.workspace_id}
-            for stop in self.stops
-        ]
-        return {**asdict(self), "stops": stops, "exit_code": self.exit_code}
+        return {**asdict(self), "stops": [stop.as_dict() for stop in self.stops], "exit_code": self.exit_code}
 
 
 async def make_plan(  # noqa: PLR0913 - keywords, each of them optional

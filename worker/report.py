@@ -127,10 +127,7 @@ class RunReport:
             }
             for workspace in self.workspaces
         ]
-        report["stops"] = [
-            {"cause": stop.cause.value, "message": stop.message, "workspace_id": stop.workspace_id}
-            for stop in self.stops
-        ]
+        report["stops"] = [stop.as_dict() for stop in self.stops]
         return report
 
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from worker.control import Control, Progress
 from worker.errors import UsageError
-from worker.executor import Executor, check_workspace, is_for_one_workspace, reopen
+from worker.executor import Executor, check_root, check_workspace, is_for_one_workspace, reopen
 from worker.ledger import hold_existing
 from worker.ledger.chains import find_chain
 from worker.ledger.retries import RETRIABLE, Choice, Chosen, count_chosen, create_retry, find_elsewhere
-from worker.ledger.runs import RETRY, RUN, Run, RunSpec, discard_staging
+from worker.ledger.runs import RETRY, Run, RunSpec, discard_staging
 from worker.models import Outcome
 from worker.paths import Paths
 from worker.results import check_destination
@@ -132,13 +132,7 @@ class _Retry:
 
     def _check(self) -> None:
         root, last = self._chain.root, self._chain.last
-        if root.kind != RUN:
-            raise UsageError(f"run {root.id} is of kind {root.kind}; only a run over a file can be retried")
-        if root.endpoint != self._settings.target.endpoint:
-            raise UsageError(
-                f"run {root.id} was sent to {root.endpoint}, and the settings say {self._settings.target.endpoint}; "
-                "retry it with the --endpoint (or SEAM_ENDPOINT) that it was sent to"
-            )
+        check_root(root, self._settings, verb="retry", done="retried")
         if root.state == "open":
             raise UsageError(f"run {root.id} is not finished; run its command again first")
         if root.state == "superseded" and last is root:

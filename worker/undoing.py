@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from worker.control import Control, Progress
 from worker.errors import UsageError
-from worker.executor import Executor, check_workspace, reopen
+from worker.executor import Executor, check_root, check_workspace, reopen
 from worker.ledger import hold_existing
 from worker.ledger.chains import find_chain
-from worker.ledger.runs import RUN, RunSpec, discard_run, discard_staging
+from worker.ledger.runs import RunSpec, discard_run, discard_staging
 from worker.ledger.tables import verifications
 from worker.ledger.undos import UNDO, create_undo, find_undo, group_undo, open_undo, wanted_by_undo
 from worker.paths import Paths
@@ -75,11 +75,7 @@ class UndoPlan:
 
     def as_dict(self) -> dict[str, Any]:
         """The plan for `--json`."""
-        stops = [
-            {"cause": stop.cause.value, "message": stop.message, "workspace_id": stop.workspace_id}
-            for stop in self.stops
-        ]
-        return {**asdict(self), "stops": stops, "exit_code": self.exit_code}
+        return {**asdict(self), "stops": [stop.as_dict() for stop in self.stops], "exit_code": self.exit_code}
 
 
 async def undo_run(  # noqa: PLR0913 - keywords, each of them optional
@@ -181,13 +177,7 @@ def _chain(ledger: Ledger, reference: str | None, settings: Settings) -> Chain:
         raise UsageError(
             f"run {root.id} is itself an undo, and an undo is not undone; run the file again to assign its rows anew"
         )
-    if root.kind != RUN:
-        raise UsageError(f"run {root.id} is of kind {root.kind}; only a run over a file can be undone")
-    if root.endpoint != settings.target.endpoint:
-        raise UsageError(
-            f"run {root.id} was sent to {root.endpoint}, and the settings say {settings.target.endpoint}; "
-            "undo it with the --endpoint (or SEAM_ENDPOINT) that it was sent to"
-        )
+    check_root(root, settings, verb="undo", done="undone")
     return chain
 
 

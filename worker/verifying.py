@@ -11,11 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.control import Control, Progress
-from worker.errors import UsageError
-from worker.executor import Executor, check_workspace
+from worker.executor import Executor, check_root, check_workspace
 from worker.ledger import hold_existing
 from worker.ledger.chains import find_chain
-from worker.ledger.runs import RUN
 from worker.ledger.tables import verifications
 from worker.ledger.verifications import (
     Finding,
@@ -86,11 +84,7 @@ class VerifyReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report for `--json`."""
-        stops = [
-            {"cause": stop.cause.value, "message": stop.message, "workspace_id": stop.workspace_id}
-            for stop in self.stops
-        ]
-        return {**asdict(self), "stops": stops, "exit_code": self.exit_code}
+        return {**asdict(self), "stops": [stop.as_dict() for stop in self.stops], "exit_code": self.exit_code}
 
 
 async def verify_run(  # noqa: PLR0913 - keywords, each of them optional
@@ -125,23 +119,12 @@ async def verify_run(  # noqa: PLR0913 - keywords, each of them optional
     path = Paths.ledger_of(settings)
     with await asyncio.to_thread(hold_existing, path) as ledger:
         chain = await asyncio.to_thread(find_chain, ledger.engine, reference)
-        _check(chain, settings)
+        check_root(chain.root, settings, verb="verify", done="verified")
         paths = Paths.beside_ledger(settings, chain.root)
         around = Surroundings(
             settings, paths, control or Control(), watch or (lambda _: None), observers, command=command
         )
         return await _Verification(ledger, chain, around).go(wait)
-
-
-def _check(chain: Chain, settings: Settings) -> None:
-    root = chain.root
-    if root.kind != RUN:
-        raise UsageError(f"run {root.id} is of kind {root.kind}; only a run over a file can be verified")
-    if root.endpoint != settings.target.endpoint:
-        raise UsageError(
-            f"run {root.id} was sent to {root.endpoint}, and the settings say {settings.target.endpoint}; "
-            "verify it with the --endpoint (or SEAM_ENDPOINT) that it was sent to"
-        )
 
 
 class _Verification:

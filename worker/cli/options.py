@@ -27,6 +27,7 @@ __all__ = [
     "declare",
     "ledger_here",
     "option",
+    "recover",
     "setting",
     "takes_no_key",
 ]
@@ -185,6 +186,8 @@ config = option(
 )
 
 ledger_here = option("Options", "--ledger", metavar="URL", help="Default: assign-ledger.db in this folder.")
+
+recover = _flag("Options", "--recover", default=False, help="The ledger is from a backup: read owners before sending.")
 
 as_json = _flag("Options", "--json", "as_json", default=False, help="One JSON document on stdout.")
 

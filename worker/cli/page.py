@@ -16,9 +16,11 @@ from worker.logs import escape_controls
 from worker.models import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["OUTCOME_STYLES", "cell", "line", "open_page", "plain_table"]
+    from worker.models import Stop
+
+__all__ = ["OUTCOME_STYLES", "cell", "line", "open_page", "plain_table", "stops"]
 
 OUTCOME_STYLES: Final[Mapping[Outcome, str]] = {
     Outcome.ASSIGNED: "green",
@@ -62,6 +64,13 @@ def plain_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
 def cell(text: object, style: str = "") -> Text:
     """Text of foreign origin, safe to show: no markup and no control character in it is obeyed."""
     return Text("" if text is None else escape_controls(str(text)), style=style)
+
+
+def stops(console: Console, why: Iterable[Stop]) -> None:
+    """Why it ended early, a line each."""
+    for stop in why:
+        whose = f" (workspace {stop.workspace_id})" if stop.workspace_id else ""
+        line(console, f"Stopped{whose}: {stop.message}", "red")
 
 
 def line(console: Console, text: str, style: str = "") -> None:

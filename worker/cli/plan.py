@@ -79,14 +79,12 @@ def command(
 
 
 def _print(report: PlanReport) -> None:
-    from worker.cli.page import cell, line, open_page, plain_table  # noqa: PLC0415 - slow to import
+    from worker.cli.page import cell, line, open_page, plain_table, stops  # noqa: PLC0415 - slow to import
     from worker.cli.words import amount  # noqa: PLC0415 - likewise
 
     with open_page() as console:
         line(console, f"Plan for {report.name}: nothing was sent", "bold")
-        for stop in report.stops:
-            whose = f" (workspace {stop.workspace_id})" if stop.workspace_id else ""
-            line(console, f"Stopped{whose}: {stop.message}", "red")
+        stops(console, report.stops)
         table = plain_table("plan", "rows", "e.g. row", "meaning", numbers=("rows", "e.g. row"))
         known = [word for word in _MEANING if word in report.intentions]
         for word in (*known, *(other for other in report.intentions if other not in _MEANING)):

@@ -17,6 +17,7 @@ from worker.cli.options import (
     declare,
     ledger_here,
     option,
+    recover,
     setting,
     takes_no_key,
 )
@@ -53,13 +54,7 @@ __all__ = ["command"]
         multiple=True,
         help="Assign once more what has this warning. Repeatable.",
     ),
-    option(
-        "Options",
-        "--recover",
-        is_flag=True,
-        default=False,
-        help="The ledger is from a backup: read owners before sending.",
-    ),
+    recover,
     as_json,
     ledger_here,
     option("Record", "--results", metavar="FILE", help="Default: NAME.results.csv or .jsonl beside the ledger."),

@@ -10,7 +10,7 @@ import click
 
 from worker.cli.failures import Invocation
 from worker.cli.loading import load
-from worker.cli.options import TELLING, GroupedCommand, as_json, config, declare, option, setting, takes_no_key
+from worker.cli.options import TELLING, GroupedCommand, as_json, config, declare, option, recover, setting, takes_no_key
 from worker.cli.protect import forbid_cores
 from worker.cli.stdout import print_json
 
@@ -33,13 +33,7 @@ STDIN: Final = "-"
     takes_no_key,
     config,
     option("Options", "--again", is_flag=True, default=False, help="Send a finished input once more, as a new run."),
-    option(
-        "Options",
-        "--recover",
-        is_flag=True,
-        default=False,
-        help="The ledger is from a backup: read owners before sending.",
-    ),
+    recover,
     option(
         "Options",
         "--simulate",

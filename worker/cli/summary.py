@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from worker.cli.page import OUTCOME_STYLES, cell, line, open_page, plain_table
+from worker.cli.page import OUTCOME_STYLES, cell, line, open_page, plain_table, stops
 from worker.cli.words import amount, moment, per_second, span
 from worker.models import Outcome
 
@@ -40,9 +40,7 @@ def _head(console: Console, report: RunReport) -> None:
     line(console, f"Run {report.run_id} of {report.name}: {state}{_with_retries(report)}", "bold")
     for note in report.notes:
         line(console, f"{note[:1].upper()}{note[1:]}")
-    for stop in report.stops:
-        whose = f" (workspace {stop.workspace_id})" if stop.workspace_id else ""
-        line(console, f"Stopped{whose}: {stop.message}", "red")
+    stops(console, report.stops)
 
 
 def _with_retries(report: RunReport) -> str:

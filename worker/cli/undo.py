@@ -17,6 +17,7 @@ from worker.cli.options import (
     declare,
     ledger_here,
     option,
+    recover,
     setting,
     takes_no_key,
 )
@@ -42,13 +43,7 @@ __all__ = ["command"]
     option(
         "Options", "--dry-run", is_flag=True, default=False, help="Read the present owners, say what would be done."
     ),
-    option(
-        "Options",
-        "--recover",
-        is_flag=True,
-        default=False,
-        help="The ledger is from a backup: read owners before sending.",
-    ),
+    recover,
     as_json,
     ledger_here,
     option("Record", "--results", metavar="FILE", help="Default: NAME.undone.csv or .jsonl beside the ledger."),
@@ -99,14 +94,12 @@ def command(
 
 
 def _print(plan: UndoPlan) -> None:
-    from worker.cli.page import cell, line, open_page, plain_table  # noqa: PLC0415 - slow to import
+    from worker.cli.page import cell, line, open_page, plain_table, stops  # noqa: PLC0415 - slow to import
     from worker.cli.words import amount  # noqa: PLC0415 - likewise
 
     with open_page() as console:
         line(console, f"Undo of run {plan.run_id} of {plan.name}: nothing was sent", "bold")
-        for stop in plan.stops:
-            whose = f" (workspace {stop.workspace_id})" if stop.workspace_id else ""
-            line(console, f"Stopped{whose}: {stop.message}", "red")
+        stops(console, plan.stops)
         table = plain_table("undo", "rows", "meaning", numbers=("rows",))
         for word, rows, meaning in (
             ("give back", plan.give_back, "to the person who had it before"),

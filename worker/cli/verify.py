@@ -102,14 +102,12 @@ def command(
 
 
 def _print(report: VerifyReport) -> None:
-    from worker.cli.page import cell, line, open_page, plain_table  # noqa: PLC0415 - slow to import
+    from worker.cli.page import cell, line, open_page, plain_table, stops  # noqa: PLC0415 - slow to import
     from worker.cli.words import amount  # noqa: PLC0415 - likewise
 
     with open_page() as console:
         line(console, f"Run {report.run_id} of {report.name}: {amount(report.accepted)} rows accepted", "bold")
-        for stop in report.stops:
-            whose = f" (workspace {stop.workspace_id})" if stop.workspace_id else ""
-            line(console, f"Stopped{whose}: {stop.message}", "red")
+        stops(console, report.stops)
         table = plain_table("found", "rows", "e.g. row", "meaning", numbers=("rows", "e.g. row"))
         for word, meaning in _MEANING.items():
             if rows := report.findings.get(word):

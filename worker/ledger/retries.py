@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, exists, func, insert, literal, or_, select, update
+from sqlalchemy import and_, exists, func, insert, literal, or_, select
 
 from worker.ledger.chains import is_doubtful, latest
-from worker.ledger.runs import as_run, insert_run
+from worker.ledger.children import fill_shards, open_child
+from worker.ledger.runs import insert_run
 from worker.ledger.staging import disputed, mark_doubtful
-from worker.ledger.tables import inputs, results, runs, shards, unsettled
+from worker.ledger.tables import inputs, results, runs, unsettled
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -91,18 +92,10 @@ def create_retry(engine: Engine, chain: Chain, choice: Choice, spec: RunSpec, *,
                 ),
             )
         )
-        _fill_shards(connection, chain.root, run)
+        fill_shards(connection, chain.root, run)
         _mark(connection, run, chosen)
         mark_doubtful(connection, run)
-        total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
-        return as_run(
-            connection.execute(
-                update(runs)
-                .where(runs.c.run_no == run.run_no)
-                .values(state="open", input_sha256=chain.root.input_sha256, rows=total, staged_at=now)
-                .returning(runs)
-            ).one()
-        )
+        return open_child(connection, chain.root, run, now=now)
 
 
 def _choose(chain: Chain, choice: Choice) -> Select[Any]:
@@ -167,24 +160,6 @@ def _unclaimed(connection: Connection, chain: Chain, choice: Choice) -> Select[A
 
 def _count(connection: Connection, query: Select[Any]) -> int:
     return int(connection.execute(select(func.count()).select_from(query.subquery())).scalar_one())
-
-
-def _fill_shards(connection: Connection, root: Run, run: Run) -> None:
-    """The root's shards, as far as the retry has rows of them."""
-    sizes = (
-        select(inputs.c.shard, func.count().label("rows"))
-        .where(inputs.c.run_no == run.run_no)
-        .group_by(inputs.c.shard)
-        .subquery()
-    )
-    connection.execute(
-        insert(shards).from_select(
-            ["run_no", "shard", "workspace_id", "rows", "epoch", "dispatched_through"],
-            select(literal(run.run_no), shards.c.shard, shards.c.workspace_id, sizes.c.rows, literal(0), literal(0))
-            .join(sizes, sizes.c.shard == shards.c.shard)
-            .where(shards.c.run_no == root.run_no),
-        )
-    )
 
 
 def _mark(connection: Connection, run: Run, chosen: Any) -> None:  # noqa: ANN401 - SQLAlchemy's subquery

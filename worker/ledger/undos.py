@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, case, exists, func, insert, literal, null, or_, select, type_coerce, update
+from sqlalchemy import and_, case, exists, func, insert, literal, null, or_, select, type_coerce
 from sqlalchemy.types import Text
 
 from worker.ledger.chains import latest
+from worker.ledger.children import fill_shards, open_child
 from worker.ledger.runs import as_run, insert_run
-from worker.ledger.tables import inputs, owners, results, runs, shards, verifications
+from worker.ledger.tables import inputs, owners, results, runs, verifications
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -74,29 +75,15 @@ def create_undo(engine: Engine, chain: Chain, spec: RunSpec, *, now: float) -> R
         run = insert_run(connection, spec, now=now)
         _fill_inputs(connection, chain, run)
         _fill_owners(connection, chain, run)
-        _fill_shards(connection, chain, run)
+        fill_shards(connection, chain.root, run)
         _decide(connection, chain, run, now=now)
     return run
 
 
 def open_undo(engine: Engine, chain: Chain, run: Run, *, workspace_id: str | None, now: float) -> Run:
     """Open a staged undo for sending."""
-    total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
     with engine.begin() as connection:
-        return as_run(
-            connection.execute(
-                update(runs)
-                .where(runs.c.run_no == run.run_no)
-                .values(
-                    state="open",
-                    input_sha256=chain.root.input_sha256,
-                    rows=total,
-                    staged_at=now,
-                    workspace_id=workspace_id or chain.root.workspace_id,
-                )
-                .returning(runs)
-            ).one()
-        )
+        return open_child(connection, chain.root, run, now=now, workspace_id=workspace_id or chain.root.workspace_id)
 
 
 _EXPECTED: Final = func.coalesce(results.c.assigned_acs_user_id, inputs.c.acs_user_id)
@@ -149,23 +136,6 @@ def _fill_owners(connection: Connection, chain: Chain, run: Run) -> None:
     }
     query = _assigned(chain, *columns.values()).where(_EXPECTED.is_not(None))
     connection.execute(insert(owners).from_select(list(columns), query))
-
-
-def _fill_shards(connection: Connection, chain: Chain, run: Run) -> None:
-    sizes = (
-        select(inputs.c.shard, func.count().label("rows"))
-        .where(inputs.c.run_no == run.run_no)
-        .group_by(inputs.c.shard)
-        .subquery()
-    )
-    connection.execute(
-        insert(shards).from_select(
-            ["run_no", "shard", "workspace_id", "rows", "epoch", "dispatched_through"],
-            select(literal(run.run_no), shards.c.shard, shards.c.workspace_id, sizes.c.rows, literal(0), literal(0))
-            .join(sizes, sizes.c.shard == shards.c.shard)
-            .where(shards.c.run_no == chain.root.run_no),
-        )
-    )
 
 
 def _decide(connection: Connection, chain: Chain, run: Run, *, now: float) -> None:

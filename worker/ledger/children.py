@@ -1,0 +1,54 @@
+"""What every run over rows of an earlier one has in common: a retry and an undo are such children."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, insert, literal, select, update
+
+from worker.ledger.runs import as_run
+from worker.ledger.tables import inputs, runs, shards
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from worker.ledger.runs import Run
+
+__all__ = ["fill_shards", "open_child"]
+
+
+def fill_shards(connection: Connection, root: Run, child: Run) -> None:
+    """The root's shards, as far as the child has rows of them."""
+    sizes = (
+        select(inputs.c.shard, func.count().label("rows"))
+        .where(inputs.c.run_no == child.run_no)
+        .group_by(inputs.c.shard)
+        .subquery()
+    )
+    connection.execute(
+        insert(shards).from_select(
+            ["run_no", "shard", "workspace_id", "rows", "epoch", "dispatched_through"],
+            select(literal(child.run_no), shards.c.shard, shards.c.workspace_id, sizes.c.rows, literal(0), literal(0))
+            .join(sizes, sizes.c.shard == shards.c.shard)
+            .where(shards.c.run_no == root.run_no),
+        )
+    )
+
+
+def open_child(connection: Connection, root: Run, child: Run, *, now: float, workspace_id: str | None = None) -> Run:
+    """Open a child whose inputs are filled, for sending."""
+    total = select(func.count()).select_from(inputs).where(inputs.c.run_no == child.run_no).scalar_subquery()
+    return as_run(
+        connection.execute(
+            update(runs)
+            .where(runs.c.run_no == child.run_no)
+            .values(
+                state="open",
+                input_sha256=root.input_sha256,
+                rows=total,
+                staged_at=now,
+                workspace_id=workspace_id or child.workspace_id,
+            )
+            .returning(runs)
+        ).one()
+    )
