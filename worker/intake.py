@@ -27,14 +27,32 @@ __all__ = ["Intake"]
 
 
 class Intake:
-    """Stages one input, once."""
+    """Stages one input, once.
 
-    def __init__(self, ledger: Ledger, options: ReadOptions, around: Surroundings) -> None:
+    Args:
+        ledger: where to.
+        options: how it is read.
+        around: settings, paths, who watches and who may stop it.
+        mode: of the run; None is `plain` or `sync`, as the settings say.
+        shard_rows: the most rows of a shard; None: a workspace is one shard.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        options: ReadOptions,
+        around: Surroundings,
+        *,
+        mode: str | None = None,
+        shard_rows: int | None = None,
+    ) -> None:
         self._engine = ledger.engine
         self._options = options
         self._around = around
         self._settings = around.settings
         self._input = around.paths.input
+        self._mode = mode or _mode_of(around.settings.sending)
+        self._shard_rows = shard_rows
         self._staged_rows = 0
 
     def spec(self, header: tuple[str, ...] | None = None) -> RunSpec:
@@ -53,7 +71,7 @@ class Intake:
             input_format=input_format,
             header=header,
             parse_options=json.dumps(parse, sort_keys=True),
-            mode=_mode_of(settings.sending),
+            mode=self._mode,
             endpoint=settings.target.endpoint,
             workspace_id=settings.target.credentials.default_workspace_id,
             settings=json.dumps(settings.public(), sort_keys=True),
@@ -78,6 +96,7 @@ class Intake:
                         self._counted(rows),
                         now=time.time(),
                         keep_going=lambda: control.cause is None,
+                        shard_rows=self._shard_rows,
                     ):
                         discard_run(self._engine, run.run_no)
                         return None

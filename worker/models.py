@@ -121,6 +121,7 @@ class StopCause(StrEnum):
     SHRUNKEN = "shrunken"
     NOT_CONFIRMED = "not_confirmed"
     DEADLINE = "deadline"
+    CANCELLED = "cancelled"
     LEDGER = "ledger"
     INTERNAL = "internal"
 

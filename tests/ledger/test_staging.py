@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from tests.ledger.filling import NOW, result, row, settle, staged, uuid
+from tests.ledger.filling import NOW, result, row, settle, spec, staged, uuid
 from worker.ledger.claims import fetch_fresh
-from worker.ledger.runs import get_run
-from worker.ledger.staging import reject_other_workspaces
-from worker.ledger.tables import results, runs, shards, unsettled
+from worker.ledger.runs import create_run, get_run
+from worker.ledger.staging import reject_other_workspaces, stage
+from worker.ledger.tables import inputs, results, runs, shards, unsettled
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -168,3 +168,22 @@ def test_an_earlier_in_doubt_result_is_read_back_first(ledger: Ledger) -> None:
         states = connection.execute(select(runs.c.state)).scalars().all()
     assert [tuple(each) for each in doubted] == [(1, True)]
     assert states == ["open", "open"]
+
+
+def test_a_large_workspace_is_cut_into_shards(ledger: Ledger) -> None:
+    """At most so many rows each, every row in one of them; without a bound a workspace is one shard."""
+    rows = [row(number, workspace=1 + number % 3 % 2) for number in range(1, 31)]
+    run = create_run(ledger.engine, spec(), now=NOW)
+    assert stage(ledger.engine, run, rows, now=NOW, shard_rows=8)
+    with ledger.engine.connect() as connection:
+        found = connection.execute(
+            select(shards.c.workspace_id, shards.c.rows).where(shards.c.run_no == run.run_no).order_by(shards.c.shard)
+        ).all()
+        counted = connection.execute(
+            select(inputs.c.workspace_id, func.count())
+            .where(inputs.c.run_no == run.run_no)
+            .group_by(inputs.c.shard, inputs.c.workspace_id)
+            .order_by(inputs.c.shard)
+        ).all()
+    assert [tuple(shard) for shard in found] == [tuple(count) for count in counted]
+    assert sorted(shard.rows for shard in found) == [2, 4, 8, 8, 8]

@@ -9,6 +9,7 @@ import shutil
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import click
 import yaml
 
 from tests.readme.page import README, TOP, blocks, commands_of
@@ -98,11 +99,13 @@ def test_other_schedulers_are_given_commands_that_exist() -> None:
 def test_options_exist() -> None:
     """No option is named that no command has."""
     known = {"--port"}
-    for module, _ in COMMANDS.values():
-        command = import_module(module).command
-        for each in (command, *getattr(command, "commands", {}).values()):
-            for parameter in each.params:
-                known |= {*parameter.opts, *parameter.secondary_opts}
+    commands = [import_module(module).command for module, _ in COMMANDS.values()]
+    for command in commands:  # a group's own come after it
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            commands += [command.get_command(context, name) for name in command.list_commands(context)]
+        for parameter in command.params:
+            known |= {*parameter.opts, *parameter.secondary_opts}
     for script in ("scripts/bench", "tests/soak/__main__.py"):
         known |= set(re.findall(r"--[a-z][a-z-]*", (TOP / script).read_text(encoding="utf-8")))
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*\b", README))

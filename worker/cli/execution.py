@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from worker.models import StopCause
     from worker.ports import AttemptObserver
 
-__all__ = ["Call", "choose_teller", "execute"]
+__all__ = ["Call", "choose_teller", "execute", "loop_factory"]
 
 _Report_co = TypeVar("_Report_co", bound="Ended", covariant=True)
 _Report = TypeVar("_Report", bound="Ended")
@@ -71,7 +71,7 @@ def execute(
     context = click.get_current_context()
     name, subject = settings.output.name or name or context.info_name or "", context.ensure_object(Invocation).subject
     gc.freeze()  # what was imported stays: not to be looked through again and again while rows come and go
-    with choose_teller(settings.logging) as teller, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with choose_teller(settings.logging) as teller, asyncio.Runner(loop_factory=loop_factory()) as runner:
         start_logs(settings, stream=teller.stream)
         with telling(settings if is_told else Settings(), name, subject) as audience:
             report = audience.report = runner.run(_run(settings, call, teller, audience, simulate=simulate))
@@ -88,7 +88,8 @@ def choose_teller(logging: Logging) -> Teller:
     return Bar()
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop's event loop, where it is installed; None is asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415 - absent on some platforms
     except ImportError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import click
 
@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "verify": ("worker.cli.verify", "Read back what a run assigned: owner, sync, issue, warnings."),
     "undo": ("worker.cli.undo", "Give back what a run assigned to whom it belonged before."),
     "schedule": ("worker.cli.schedule", "Run profiles every night, by cron expression."),
+    "fleet": ("worker.cli.fleet", "Send one file from many machines, over a PostgreSQL ledger."),
     "simulate": ("worker.cli.simulate", "Serve a local look-alike of Seam to rehearse against."),
 }
 """By name, in the order of the help: the module, and what the command does."""
@@ -34,15 +35,17 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 class LazyGroup(click.Group):
     """A group whose help is written from a table, and whose every failure ends in one message."""
 
+    table: ClassVar[Mapping[str, tuple[str, str]]] = COMMANDS
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names, in the order of the table."""
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
         """Import one command."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        command: click.Command = import_module(self.table[cmd_name][0]).command
         return command
 
     def resolve_command(
@@ -50,15 +53,15 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a misspelt one is answered with the nearest."""
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
+        if name not in self.table and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.table, n=1)
             ctx.fail(f"No such command {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
         """Write the table, without importing any command."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, does) for name, (_, does) in COMMANDS.items()])
+            formatter.write_dl([(name, does) for name, (_, does) in self.table.items()])
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         """Call the command; what it raises becomes one message on stderr and an exit code."""

@@ -31,6 +31,7 @@ class Ledger:
         url: a path or a `sqlite:///` URL of an SQLite file, or a `postgresql://` URL.
         exclusive: for a process that sends: makes the ledger where there is none, and on SQLite takes the lock of
             the one sending process. On PostgreSQL each claim has a lease of its own instead.
+        connections: at most, to a PostgreSQL server; None: enough for one run.
 
     Raises:
         LedgerError: the ledger cannot be used, and was left as it was.
@@ -39,13 +40,13 @@ class Ledger:
 
     engine: Engine
 
-    def __init__(self, url: str, *, exclusive: bool) -> None:
+    def __init__(self, url: str, *, exclusive: bool, connections: int | None = None) -> None:
         self._lock: FileLock | None = None
         if url.partition("://")[0] in _POSTGRES:
             from worker.ledger.postgres import open_postgres  # noqa: PLC0415 - its driver is an extra
 
             self.place = hide_password(url)
-            self.engine = open_postgres(url, place=self.place, create=exclusive)
+            self.engine = open_postgres(url, place=self.place, create=exclusive, connections=connections)
             return
         path = _sqlite_path(url)
         self.place = str(path)

@@ -32,6 +32,9 @@ _SESSION: Final = (
     # Plans follow the size that a table has now: `results` is empty when the first one is made.
     "SET plan_cache_mode TO force_custom_plan",
 )
+_POOLED: Final = 5
+"""Connections that stay when they are not needed."""
+_CONNECTIONS: Final = 15
 _CONNECT: Final = {
     "connect_timeout": "10",
     "keepalives_idle": "10",
@@ -62,19 +65,20 @@ def server_of(connection: Connection) -> str:
     return str(connection.execute(_WHICH).scalar_one())
 
 
-def open_postgres(url: str, *, place: str, create: bool) -> Engine:
+def open_postgres(url: str, *, place: str, create: bool, connections: int | None = None) -> Engine:
     """The engine on the ledger in this database, made there if `create` and it is not.
 
     Args:
         url: `postgresql://…`.
         place: the same for people, without its password.
         create: for a process that writes.
+        connections: at most; None: enough for one run.
 
     Raises:
         LedgerError: the driver is missing, the server or database cannot be used, or holds something else under our
             schema's name, or a ledger of another version. It is left as it was.
     """
-    engine = _engine(url, place)
+    engine = _engine(url, place, connections or _CONNECTIONS)
     try:
         with engine.begin() as connection:
             _prepare(connection, place, create=create)
@@ -87,7 +91,7 @@ def open_postgres(url: str, *, place: str, create: bool) -> Engine:
     return engine
 
 
-def _engine(url: str, place: str) -> Engine:
+def _engine(url: str, place: str, connections: int) -> Engine:
     try:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
         parsed = parsed.set(query={**_CONNECT, **parsed.query})
@@ -96,6 +100,7 @@ def _engine(url: str, place: str) -> Engine:
             hide_parameters=True,  # errors must not carry rows
             paramstyle="format",  # plain tuples for statements that are built once
             pool_pre_ping=True,
+            max_overflow=connections - _POOLED,
         )
     except ModuleNotFoundError:
         raise LedgerError(

@@ -6,7 +6,7 @@ SQL over the whole file, rows that an unfinished run of the same name has alread
 
 from __future__ import annotations
 
-from collections import Counter
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,7 +38,7 @@ from worker.ledger.tables import inputs, results, runs, shards, unsettled
 from worker.models import InputRow, Job, Outcome, UserKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.sql.elements import ColumnElement
@@ -73,36 +73,56 @@ _repeated = Table(
 )
 
 
-def stage(
+def stage(  # noqa: PLR0913 - keywords, each of them optional
     engine: Engine,
     run: Run,
     rows: Iterable[InputRow],
     *,
     now: float,
     keep_going: Callable[[], bool] = lambda: True,
+    shard_rows: int | None = None,
 ) -> bool:
     """Write all rows of the input; decide those that cannot be sent. False if `keep_going` said no.
 
-    Memory does not grow with the number of rows; it does with the number of workspaces.
+    A workspace is one shard, or, given `shard_rows`, as many as it takes with so many rows each. Memory does not grow
+    with the number of rows; it does with the number of shards.
 
     Raises:
         InputError: from the reader, where the file as a whole turns out to be unreadable.
     """
-    shard_of: dict[str | None, int] = {}
-    sizes: Counter[int] = Counter()
-    if not _write_inputs(engine, run.run_no, rows, shard_of, sizes, now=now, keep_going=keep_going):
+    cut = _Shards(shard_rows)
+    if not _write_inputs(engine, run.run_no, rows, cut, now=now, keep_going=keep_going):
         return False
     with engine.begin() as connection:
-        if shard_of:
-            connection.execute(
-                insert(shards),
-                [
-                    {"run_no": run.run_no, "shard": shard, "workspace_id": workspace, "rows": sizes[shard]}
-                    for workspace, shard in shard_of.items()
-                ],
-            )
+        if cut.sizes:
+            connection.execute(insert(shards), [{"run_no": run.run_no, **shard} for shard in cut.records()])
         _decide_repeated(connection, run.run_no, now=now)
     return True
+
+
+class _Shards:
+    """Deals rows out to shards, as they come."""
+
+    def __init__(self, most_rows: int | None) -> None:
+        self._most = sys.maxsize if most_rows is None else most_rows
+        self._present: dict[str | None, int] = {}
+        self._workspaces: list[str | None] = []
+        self.sizes: list[int] = []
+
+    def shard_of(self, workspace_id: str | None) -> int:
+        """The shard of the next row of this workspace."""
+        shard = self._present.get(workspace_id)
+        if shard is None or self.sizes[shard] >= self._most:
+            shard = self._present[workspace_id] = len(self.sizes)
+            self._workspaces.append(workspace_id)
+            self.sizes.append(0)
+        self.sizes[shard] += 1
+        return shard
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """For the table, without their run."""
+        for shard, (workspace_id, rows) in enumerate(zip(self._workspaces, self.sizes, strict=True)):
+            yield {"shard": shard, "workspace_id": workspace_id, "rows": rows}
 
 
 def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspace_id: str | None = None) -> Run:
@@ -138,12 +158,11 @@ def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspa
     return get_run(engine, run.run_no)
 
 
-def _write_inputs(  # noqa: C901, PLR0913 - one loop, its counters and its way out
+def _write_inputs(  # noqa: C901, PLR0913 - one loop and its way out
     engine: Engine,
     run_no: int,
     rows: Iterable[InputRow],
-    shard_of: dict[str | None, int],
-    sizes: Counter[int],
+    cut: _Shards,
     *,
     now: float,
     keep_going: Callable[[], bool],
@@ -171,10 +190,7 @@ def _write_inputs(  # noqa: C901, PLR0913 - one loop, its counters and its way o
         for parsed, cells in rows:
             if isinstance(parsed, Job):
                 row, line, credential, user_key, user, workspace, _ = parsed
-                shard = shard_of.get(workspace)
-                if shard is None:
-                    shard = shard_of[workspace] = len(shard_of)
-                sizes[shard] += 1
+                shard = cut.shard_of(workspace)
                 if user_key is UserKey.ACS_USER:
                     staged.append((run_no, row, line, shard, credential, user, None, workspace, cells))
                 else:

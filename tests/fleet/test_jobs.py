@@ -1,0 +1,131 @@
+"""The engine's jobs follow the ledger, whatever has happened to either."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from procrastinate.jobs import Status
+from sqlalchemy import text
+
+from tests.ledger.filling import finished, result, row, staged, uuid
+from worker.fleet import Timing, cancel, install
+from worker.fleet.engine import make_app, make_manager
+from worker.fleet.jobs import defer_missing, finish_runs, revive
+from worker.ledger import Ledger
+from worker.ledger.runs import get_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.ledger.runs import Run
+
+MODE = "fleet:allow"
+
+
+@pytest.fixture
+def shared(database: str) -> Iterator[Ledger]:
+    """An empty ledger with the engine's tables."""
+    with Ledger(database, exclusive=True) as ledger:
+        install(ledger.engine)
+        yield ledger
+
+
+def submitted(ledger: Ledger, **changed: Any) -> Run:
+    """A run of two workspaces with three rows."""
+    rows = [row(1, workspace=1), row(2, workspace=2), row(3, workspace=2)]
+    return staged(ledger.engine, rows, **{"mode": MODE, **changed})
+
+
+def jobs(ledger: Ledger) -> list[tuple[Any, ...]]:
+    """(shard, lock, status) of all jobs."""
+    query = text("SELECT (args->>'shard')::int, lock, status::text FROM procrastinate_jobs ORDER BY 1")
+    with ledger.engine.connect() as connection:
+        return [tuple(job) for job in connection.execute(query)]
+
+
+def mark(ledger: Ledger, status: str) -> None:
+    """As if every job had ended so."""
+    with ledger.engine.begin() as connection:
+        connection.execute(text(f"UPDATE procrastinate_jobs SET status = '{status}'"))  # noqa: S608 - a word of ours
+
+
+def test_the_tables_are_made_once(shared: Ledger) -> None:
+    """`install` says whether it made them."""
+    assert install(shared.engine) is False
+
+
+def test_every_shard_of_an_open_run_gets_one_job(shared: Ledger) -> None:
+    """With the lock of its workspace; a second look makes none; other runs get none."""
+    submitted(shared)
+    submitted(shared, mode="plain:allow", name="other")
+    submitted(shared, kind="retry", name="again")
+    assert defer_missing(shared.engine, make_manager()) == 2
+    assert defer_missing(shared.engine, make_manager()) == 0
+    endpoint = "http://127.0.0.1:1"
+    assert jobs(shared) == [(0, f"{endpoint} {uuid(1)}", "todo"), (1, f"{endpoint} {uuid(2)}", "todo")]
+
+
+def test_a_run_ends_with_its_last_shard(shared: Ledger) -> None:
+    """Not before, and then its jobs are forgotten."""
+    run = submitted(shared)
+    defer_missing(shared.engine, make_manager())
+    finished(shared.engine, run, *(result(number) for number in (1, 2, 3)))
+    with shared.engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET state = 'open'"))
+    assert finish_runs(shared.engine) == []
+    mark(shared, "succeeded")
+    assert finish_runs(shared.engine) == [run.run_no]
+    assert get_run(shared.engine, run.run_no).state == "finished"
+    assert jobs(shared) == []
+
+
+def test_a_run_whose_jobs_say_done_too_early_gets_new_ones(shared: Ledger) -> None:
+    """The ledger's rows have the last word, not the engine's jobs."""
+    run = submitted(shared)
+    defer_missing(shared.engine, make_manager())
+    mark(shared, "succeeded")
+    finish_runs(shared.engine)
+    assert get_run(shared.engine, run.run_no).state == "open"
+    assert defer_missing(shared.engine, make_manager()) == 2
+
+
+def test_a_cancelled_run_gets_no_jobs_until_it_is_revived(shared: Ledger) -> None:
+    """`cancel` takes the waiting ones, and no look makes new ones."""
+    run = submitted(shared)
+    defer_missing(shared.engine, make_manager())
+    assert cancel(shared.engine, run, "cancelled") == 2
+    assert [status for _, _, status in jobs(shared)] == ["cancelled", "cancelled"]
+    assert defer_missing(shared.engine, make_manager()) == 0
+    assert finish_runs(shared.engine) == []
+    assert get_run(shared.engine, run.run_no).stop_cause == "cancelled"
+    revive(shared.engine, run)
+    assert defer_missing(shared.engine, make_manager()) == 2
+
+
+async def test_a_worker_that_was_taken_for_dead_ends_no_job_of_anothers(shared: Ledger, database: str) -> None:
+    """Its job was given to another one: what it says of it changes nothing."""
+    submitted(shared)
+    defer_missing(shared.engine, make_manager())
+    app = make_app(database, patience=10)
+    async with app.open_async():
+        manager = app.job_manager
+        zombie, other = await manager.register_worker(), await manager.register_worker()
+        lost = await manager.fetch_job(queues=None, worker_id=zombie)
+        assert lost is not None
+        await manager.retry_job(lost)
+        taken = await manager.fetch_job(queues=None, worker_id=other)
+        assert taken is not None
+        assert taken.id == lost.id
+        await manager.finish_job(lost, Status.SUCCEEDED, delete_job=False)
+        await manager.retry_job(lost)
+        assert [status for _, _, status in jobs(shared)] == ["doing", "todo"]
+        await manager.finish_job(taken, Status.SUCCEEDED, delete_job=False)
+    assert [status for _, _, status in jobs(shared)] == ["succeeded", "todo"]
+
+
+@pytest.mark.parametrize("wrong", [{"lease": 60.0}, {"grace": 61.0}, {"heartbeat": 90.0}])
+def test_times_that_do_not_hang_together_are_refused(wrong: dict[str, float]) -> None:
+    """A lease that outlives the stale time would keep the work of the dead from others."""
+    with pytest.raises(ValueError, match="below stale"):
+        Timing(**wrong)

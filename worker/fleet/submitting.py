@@ -1,0 +1,104 @@
+"""A file handed to the fleet: staged once, opened for sending, and its jobs made. Nothing is sent from here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from worker.config import Guards
+from worker.control import Control
+from worker.errors import UsageError
+from worker.fleet.engine import install, make_manager
+from worker.fleet.jobs import FLEET, defer_missing, revive
+from worker.intake import Intake
+from worker.ledger import Ledger
+from worker.ledger.runs import discard_run, discard_staging, find_alike
+from worker.ledger.staging import finish_staging
+from worker.paths import Paths
+from worker.readers import ReadOptions, hash_file
+from worker.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from worker.config import Settings
+    from worker.control import Progress
+    from worker.ledger.runs import Run
+
+__all__ = ["SHARD_ROWS", "Submitted", "submit"]
+
+SHARD_ROWS: Final = 10_000
+"""The most rows of one job: what a worker that dies hands on is no more than that."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A run that the fleet has, or had."""
+
+    run: Run
+    jobs: int
+    """Made by this call."""
+    is_new: bool
+    exit_code: int = 0
+
+
+async def submit(
+    source: Path | None,
+    settings: Settings,
+    *,
+    again: bool = False,
+    control: Control | None = None,
+    watch: Callable[[Progress], None] = lambda _: None,
+) -> Submitted:
+    """Stage a file as a run of the fleet and make its jobs; the same call again only makes what is missing.
+
+    Args:
+        source: the file of jobs; None reads stdin.
+        settings: the ledger is a PostgreSQL URL; no key is needed.
+        again: send a finished input once more, as a new run.
+        control: ends the staging from outside.
+        watch: told how many rows were read.
+
+    Raises:
+        UsageError: the settings or the input make no run.
+        StoppedError: a stop was asked for before the run was whole; nothing of it stays.
+        LedgerHeldError: another process works on the unfinished run of the same name.
+    """
+    if settings.sending.sync or settings.guards != Guards():
+        raise UsageError(
+            "a fleet neither syncs nor keeps guards: leave sync, deadline and all under [guards] out of its settings, "
+            "or send this file with `assign-worker run`"
+        )
+    options = ReadOptions(
+        format=settings.input.format, encoding=settings.input.encoding, mapping=settings.input.mapping
+    )
+    paths = Paths.of(source, settings, options.format_of(source), rehearsal=False)
+    around = Surroundings(settings, paths, control or Control(), watch)
+    with await asyncio.to_thread(Ledger, paths.ledger, exclusive=True) as ledger:
+        engine, manager = ledger.engine, make_manager()
+        await asyncio.to_thread(install, engine)
+        await asyncio.to_thread(discard_staging, engine)
+        mode = f"{FLEET}:{settings.sending.takeover or 'allow'}"
+        intake = Intake(ledger, options, around, mode=mode, shard_rows=SHARD_ROWS)
+        run, is_new = None, False
+        if source is not None and not again:
+            run = await _find(ledger, intake, await asyncio.to_thread(hash_file, source))
+        if run is None:
+            staged, sha256 = await intake.stage()
+            if not again:  # stdin is known only now
+                run = await _find(ledger, intake, sha256)
+            if run is None:
+                run = await asyncio.to_thread(finish_staging, engine, staged, sha256=sha256, now=time.time())
+                is_new = True
+            else:
+                await asyncio.to_thread(discard_run, engine, staged.run_no)
+        if run.state == "open":
+            await asyncio.to_thread(revive, engine, run)
+        return Submitted(run, await asyncio.to_thread(defer_missing, engine, manager), is_new)
+
+
+async def _find(ledger: Ledger, intake: Intake, sha256: str) -> Run | None:
+    return await asyncio.to_thread(find_alike, ledger.engine, intake.spec(), sha256, states=("open", "finished"))
