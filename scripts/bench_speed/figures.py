@@ -137,8 +137,8 @@ def growth(small: tuple[float, float], large: tuple[float, float]) -> float:
 
 
 def drawn_out(rows: tuple[int, int], wanted: int, figures: tuple[float, float]) -> float:
-    """The figure for `wanted` rows on the straight line through two measured ones, at `rows`."""
-    slope = (figures[1] - figures[0]) / (rows[1] - rows[0])
+    """The figure for `wanted` rows on the straight line through two measured ones, at `rows`; it does not fall."""
+    slope = max(figures[1] - figures[0], 0.0) / (rows[1] - rows[0])
     return figures[1] + slope * (wanted - rows[1])
 
 

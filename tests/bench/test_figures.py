@@ -86,6 +86,7 @@ def test_drawn_out() -> None:
     """A start of one second and a hundredth a row; what was measured itself stays as it is."""
     assert drawn_out((100, 300), 1000, (2.0, 4.0)) == pytest.approx(11.0)
     assert drawn_out((100, 300), 300, (2.0, 4.0)) == pytest.approx(4.0)
+    assert drawn_out((100, 300), 1000, (4.0, 2.0)) == pytest.approx(2.0), "no more rows take less than none"
 
 
 def test_the_table_aligns() -> None:
