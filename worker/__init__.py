@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from worker.guards import Intent
     from worker.models import Outcome
     from worker.report import RunReport
+    from worker.retrying import retry_run
 
 __all__ = [
     "AssignWorkerError",
@@ -31,6 +32,7 @@ __all__ = [
     "RunReport",
     "Settings",
     "load_settings",
+    "retry_run",
     "run_batch",
 ]
 
@@ -43,6 +45,7 @@ _HOME = {
     "RunReport": "worker.report",
     "Settings": "worker.config",
     "load_settings": "worker.config",
+    "retry_run": "worker.retrying",
     "run_batch": "worker.batch",
 }
 

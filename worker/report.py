@@ -17,6 +17,7 @@ from worker.ledger.plans import count_drift
 from worker.ledger.queries import count_replaced, fetch_examples, fetch_workspaces, group_rows, stream_latencies
 from worker.ledger.runs import RETRY, RUN
 from worker.models import Outcome, Stop, StopCause
+from worker.paths import DEFAULT_LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -239,7 +240,7 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
         ledger=ledger,
         results=results,
         exit_code=exit_code_of(sums.outcomes, (stop.cause for stop in stops), finished=finished, held=held),
-        next_steps=tuple(_next_steps(chain, sums, results, given, rehearsal=rehearsal)),
+        next_steps=tuple(_next_steps(chain, sums, results, given, ledger=ledger, rehearsal=rehearsal)),
         notes=() if note is None else (note,),
         rehearsal=rehearsal,
         retries=tuple(retry.id for retry in chain.retries),
@@ -277,14 +278,26 @@ def _latency(histogram: Iterable[tuple[int, int]]) -> Latency | None:
     return Latency(p50, p90, p99, values[-1])
 
 
-def _next_steps(
-    chain: Chain, sums: _Sums, results: str | None, command: Sequence[str] | None, *, rehearsal: bool
+def _retry(root: Run, ledger: str) -> str:
+    """The command that retries a run; a server's URL is left out, since it may need its password."""
+    place = () if ledger == DEFAULT_LEDGER or "://" in ledger else ("--ledger", ledger)
+    return shlex.join(("assign-worker", "retry", root.id, *place))
+
+
+def _next_steps(  # noqa: PLR0913 - what the steps name
+    chain: Chain,
+    sums: _Sums,
+    results: str | None,
+    command: Sequence[str] | None,
+    *,
+    ledger: str,
+    rehearsal: bool,
 ) -> Iterable[str]:
     """`command` is None where the same one would stop at the same place; then the stop's message tells the way on."""
     root, last = chain.root, chain.last
     if last.state == "open" and command is not None:
         if last.kind == RETRY and not command:
-            command = ("assign-worker", "retry", root.id)
+            command = shlex.split(_retry(root, ledger))
         again = f": {shlex.join(command)}" if command else ""
         yield f"The same command goes on from here{again}"
     if not_well := sum(sums.outcomes.get(outcome, 0) for outcome in _NOT_WELL):
@@ -295,6 +308,6 @@ def _next_steps(
         yield f"{rows} a look: {where}, says what to do"
     if sums.retryable and root.kind == RUN and last.state == "finished" and not rehearsal:
         rows = "1 row" if sums.retryable == 1 else f"{sums.retryable} rows"
-        yield f"{rows} may succeed now: `assign-worker retry {root.id}` sends nothing else"
+        yield f"{rows} may succeed now: `{_retry(root, ledger)}` sends nothing else"
     if rehearsal:
         yield "This was a rehearsal: nothing went to Seam. Without --simulate the rows are sent"

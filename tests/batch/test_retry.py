@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.batch.test_batch import OTHER_KEY, OTHER_WORKSPACE, TOKEN, assigns, service, settings, uuid, write
+from tests.batch.test_batch import (
+    OTHER_KEY,
+    OTHER_WORKSPACE,
+    TOKEN,
+    Where,
+    assigns,
+    on_each_store,
+    service,
+    settings,
+    uuid,
+    write,
+)
 from tests.cli.service import read_results
 from worker import Outcome, run_batch
 from worker.errors import ConfigError, LedgerError, RunNotFoundError, UsageError
@@ -20,6 +31,8 @@ if TYPE_CHECKING:
 
     from worker import Settings
     from worker.simulator import RunningSimulator
+
+__all__ = ["on_each_store"]
 
 BROKEN = {"faults": {"shares": {"http_503": 0.3}, "times": 0, "applied_share": 0.5}}
 WELL: dict[str, Any] = {"faults": {"shares": {"http_503": 0.0}}, "read_faults": {"shares": {"invalid_400": 0.0}}}
@@ -40,8 +53,8 @@ def owners(server: RunningSimulator) -> dict[str, str]:
 
 
 def retrying(server: RunningSimulator, folder: Path, **options: Any) -> Settings:
-    """Settings for a retry from the ledger in this folder."""
-    return settings(server, **{"ledger": folder / "assign-ledger.db", **options})
+    """Settings for a retry from the ledger in this folder, or on the server of the test."""
+    return settings(server, **{"ledger": Where.ledger or folder / "assign-ledger.db", **options})
 
 
 async def test_only_what_failed_is_sent_again(tmp_path: Path) -> None:
@@ -177,7 +190,7 @@ async def test_a_retry_that_makes_no_sense_is_refused_before_anything_is_sent(tm
     """One sentence, exit 2, and no request."""
     async with service(limit={"kind": "token_bucket", "rate": 100, "burst": 1}) as server:
         here = retrying(server, tmp_path)
-        with pytest.raises(LedgerError, match="there is no ledger at"):
+        with pytest.raises(LedgerError, match="there is no ledger "):
             await retry_run(None, here)
         jobs = jobs_of(tmp_path, 200)
         first = await run_batch(jobs, settings(server, deadline="0.3s"))
@@ -228,7 +241,7 @@ async def test_the_ledger_lists_a_retry_under_its_kind(tmp_path: Path) -> None:
     async with service(world={"unknown_users": 1.0}) as server:
         await run_batch(jobs_of(tmp_path, 2), settings(server, takeover="refuse"))
         report = await retry_run("1", retrying(server, tmp_path), outcomes=["failed"])
-    with Ledger(str(tmp_path / "assign-ledger.db"), exclusive=False) as ledger:
+    with Ledger(Where.ledger or str(tmp_path / "assign-ledger.db"), exclusive=False) as ledger:
         retry, run = list_runs(ledger.engine)
         assert (retry.kind, retry.parent_no, retry.mode, retry.state) == (
             "retry",
