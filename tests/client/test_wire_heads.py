@@ -62,6 +62,68 @@ async def test_what_follows_a_reply_unasked_is_never_read_as_the_next_one() -> N
     assert server.connections == 2
 
 
+async def test_what_comes_unasked_while_a_connection_has_no_call_ends_it() -> None:
+    """Late and whole: the connection is looked at before it is used again."""
+    seen, first_read = 0, asyncio.Event()
+
+    async def later(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        seen += 1
+        writer.write(reply(b"%d" % seen))
+        await first_read.wait()
+        writer.write(reply(b"stray"))
+        await writer.drain()
+
+    async with serving(later) as server:
+        wire = wire_to(server.url)
+        route = wire.route("a", {})
+        first = await wire.post(route, b"{}")
+        first_read.set()
+        ((connection, _),) = wire._spare
+        async with asyncio.timeout(5):
+            while connection.protocol is None or not connection.protocol.should_close:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
+        second = await wire.post(route, b"{}")
+        await wire.close()
+    assert (first.body, second.body) == (b"1", b"2")
+    assert server.connections == 2
+
+
+async def test_all_kinds_of_replies_on_one_connection() -> None:
+    """Without a body, in chunks, of a length: each is read to its end, and the next call begins afresh."""
+    kinds = iter(
+        (
+            b"HTTP/1.1 204 No Content\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            reply(b"", status="500 Internal Server Error"),
+            reply(b"[1]"),
+        )
+    )
+
+    async def each(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(next(kinds))
+        await writer.drain()
+
+    async with serving(each) as server:
+        wire = wire_to(server.url)
+        route = wire.route("a", {})
+        replies = [await wire.post(route, b"{}") for _ in range(4)]
+        await wire.close()
+    assert [(answer.status, answer.body) for answer in replies] == [(204, b""), (200, b"{}"), (500, b""), (200, b"[1]")]
+    assert server.connections == 1
+
+
+async def test_a_service_that_wants_a_connection_closed_has_its_way() -> None:
+    """Although it leaves the closing to us."""
+    async with serving(says(reply(headers="Connection: close\r\n"))) as server:
+        wire = wire_to(server.url)
+        route = wire.route("a", {})
+        for _ in range(3):
+            await wire.post(route, b"{}")
+        await wire.close()
+    assert server.connections == 3
+
+
 async def test_a_cancelled_call_takes_its_connection_with_it() -> None:
     """A reply that comes too late must not answer the next call."""
     seen = 0
