@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from worker import outcomes
 from worker.details import read_details
-from worker.dispatch import Dispatcher
 from worker.errors import AssignWorkerError, RowStopped
 from worker.execution import Execution
 from worker.lane import Endpoint, Lane
-from worker.models import Step, Stop, StopCause, Verdict
+from worker.models import Stop, StopCause, Verdict
 from worker.reading import RowState, Rules
 from worker.settling import Settler, must_read
 from worker.supply import Supply
-from worker.waits import Waits
+from worker.traffic import Traffic
 from worker.window import ShardQueue, Window
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from worker.config import Sending
     from worker.guards import RowGuard
     from worker.ledger.claims import Claim, OpenRow
-    from worker.models import Attempt, Result
+    from worker.models import Attempt, Result, Step
     from worker.ports import AttemptObserver, Sender, ShardSource
 
 __all__ = ["Execution", "Pipeline"]
@@ -78,14 +77,20 @@ class Pipeline:
             include_codes=include_codes,
             details=sending.details,
         )
-        self._require_lease = require_lease
         self._guard = guard
-        self._observers = observers
-        self._on_step = on_step
         self._loop = asyncio.get_running_loop()
         self._endpoint = Endpoint(sending.concurrency)
         self._settler = Settler(sender, self, self._rules)
-        self._dispatch = Dispatcher(self._loop)
+        self._traffic = Traffic(
+            self._loop,
+            self.execution,
+            run_id=claim.run_id,
+            observers=observers,
+            on_lane_stopped=self._on_lane_stopped,
+            require_lease=require_lease,
+            on_step=on_step,
+        )
+        self._dispatch = self._traffic.dispatch
         self._queues = {
             shard.shard: ShardQueue(
                 shard.shard,
@@ -94,21 +99,20 @@ class Pipeline:
             )
             for shard in claim.shards
         }
-        self._queue_of = {queue.lane: queue for queue in self._queues.values()}
         self._supply = Supply(source, self._queues, Window(sending.concurrency), self, on_step, observers)
-        self._waits = Waits(self._loop)
+        self._waits = self._traffic.waits
+        for queue in self._queues.values():
+            self._traffic.add(queue)
         self._tasks: dict[asyncio.Task[None], RowState] = {}
         self._notes: list[tuple[int, bool, int]] = []
-        self._draining = False
         self._closing = False
         self._all_sent = asyncio.Event()
-        self._stopped_lanes: set[Lane] = set()
         self._broken: BaseException | None = None
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
         """All lanes, for whoever shows the progress."""
-        return tuple(self._queue_of)
+        return tuple(queue.lane for queue in self._queues.values())
 
     @property
     def in_flight(self) -> int:
@@ -118,7 +122,7 @@ class Pipeline:
     @property
     def trouble(self) -> str | None:
         """Why nothing moves at present, for people; None while things move."""
-        if self._draining:
+        if self._traffic.draining:
             return f"stopping: {self.in_flight} requests still in flight"
         breaker = self._endpoint.breaker
         if breaker.open_since is not None:
@@ -129,13 +133,11 @@ class Pipeline:
 
     def stop(self, stop: Stop) -> None:
         """Drain: send nothing new, let calls end, keep the rest resumable. The first reason stays."""
-        if self._draining:
+        if self._traffic.draining:
             return
-        self._draining = self._dispatch.draining = True
         self.execution.stops.append(stop)
         self._supply.stop()
-        self._end_waits(None)
-        self._dispatch.wake_all()
+        self._traffic.drain()
         self._look_for_the_end()
 
     async def run(self) -> Execution:
@@ -157,7 +159,7 @@ class Pipeline:
             workers = [asyncio.create_task(self._work()) for _ in range(self._endpoint.concurrency)]
             self._look_for_the_end()
             await self._all_sent.wait()
-            if self._rules.details and not self._draining:
+            if self._rules.details and not self._traffic.draining:
                 queues = self._queues.values()
                 await read_details(self._supply, self._settler, self, queues, self._rules, record=self._detail)
         finally:
@@ -183,7 +185,7 @@ class Pipeline:
     async def _work(self) -> None:
         """One worker: take, send, record, until the end."""
         try:
-            while not (self._closing or self._draining):
+            while not (self._closing or self._traffic.draining):
                 queue = self._dispatch.pick()
                 if queue is None:
                     self._look_for_the_end()
@@ -207,7 +209,7 @@ class Pipeline:
         sent_at = self._loop.time()
         lane.begin(sent_at)
         self._dispatch.began(sent_at)
-        attempt = await self._ended(queue, self._sender.assign(job), sent_at, job.row, opened.attempts + 1)
+        attempt = await self._traffic.ended(queue, self._sender.assign(job), sent_at, job.row, opened.attempts + 1)
         credential = attempt.credential
         if attempt.verdict is Verdict.DONE and not outcomes.names_another(job, credential):
             rules = self._rules
@@ -237,34 +239,6 @@ class Pipeline:
         if owner is None and not refused:
             return False
         return must_read(owner, takeover_refused=refused, now=time.time())
-
-    async def _ended(
-        self, queue: ShardQueue, call: Coroutine[Any, Any, Attempt], sent_at: float, row: int, number: int
-    ) -> Attempt:
-        """Await a call that the lane has begun, and tell everybody how it ended."""
-        lane = queue.lane
-        if self._on_step:
-            self._on_step(Step.AFTER_SEND)
-        try:
-            if self._require_lease is not None:
-                self._require_lease()
-            attempt = await call
-        except BaseException:
-            call.close()
-            lane.abandon(self._loop.time(), sent_at)
-            raise
-        if self._on_step:
-            self._on_step(Step.AFTER_REPLY)
-        lane.end(attempt, self._loop.time(), sent_at)
-        self.execution.calls[attempt.call] += 1
-        for observer in self._observers:
-            observer(self._claim.run_id, row, number, attempt)
-        if attempt.verdict is not Verdict.DONE:
-            self.execution.limited += attempt.verdict is Verdict.LIMITED
-            if lane.stop is not None:
-                self._on_lane_stopped(lane)
-        self._dispatch.ended(queue)
-        return attempt
 
     # The longer way of a row: `Road`, for the settler.
 
@@ -302,13 +276,13 @@ class Pipeline:
 
     async def send(self, row: RowState, *, retry: bool) -> Attempt:
         """`Road.send`: one assign call, when the lane lets it."""
-        queue, sent_at = await self._turn(row, retry=retry)
+        queue, sent_at = await self._traffic.turn(row.lane, retry=retry)
         row.attempts += 1
         row.sent_before = True
         row.last_sent_at = sent_at
         row.maybe_applied = True  # until the reply says otherwise: a cancelled call may have been applied
         make = self._sender.unassign if row.job.unassign else self._sender.assign
-        attempt = await self._ended(queue, make(row.job), sent_at, row.job.row, row.attempts)
+        attempt = await self._traffic.ended(queue, make(row.job), sent_at, row.job.row, row.attempts)
         row.maybe_applied = False
         self._dispatch.wake()
         if row.started_at is None:
@@ -317,31 +291,21 @@ class Pipeline:
 
     async def read(self, row: RowState, make: Callable[[], Coroutine[Any, Any, Attempt]], *, retry: bool) -> Attempt:
         """`Road.read`: one reading call, when the lane lets it."""
-        queue, sent_at = await self._turn(row, retry=retry)
-        attempt = await self._ended(queue, make(), sent_at, row.job.row, row.attempts)
+        queue, sent_at = await self._traffic.turn(row.lane, retry=retry)
+        attempt = await self._traffic.ended(queue, make(), sent_at, row.job.row, row.attempts)
         self._dispatch.wake()
         return attempt
 
-    async def _turn(self, row: RowState, *, retry: bool) -> tuple[ShardQueue, float]:
-        self._refuse_if_stopped(row.lane)
-        queue = self._queue_of[row.lane]
-        return queue, await self._dispatch.turn(queue, retry=retry)
-
     async def sleep(self, row: RowState, seconds: float) -> None:
         """`Road.sleep`: wait, unless the row is stopped."""
-        self._refuse_if_stopped(row.lane)
-        await self._waits.sleep(row.lane, seconds)
+        await self._traffic.sleep(row.lane, seconds)
 
     async def until_settling(self, row: RowState, not_before: float) -> None:
         """`Road.until_settling`: the end of fresh rows, or a window full of rows that wait; then `not_before`."""
-        self._refuse_if_stopped(row.lane)
+        self._traffic.refuse_if_stopped(row.lane)
         if not self._supply.over:
             await self._waits.until_over(row.lane)
         await self.sleep(row, not_before - self._loop.time())
-
-    def _refuse_if_stopped(self, lane: Lane) -> None:
-        if self._draining or lane.stop is not None:
-            raise RowStopped
 
     # Ends: of fresh rows, of a lane, of the run.
 
@@ -351,23 +315,11 @@ class Pipeline:
             self._waits.tell_over()
         if self._tasks or self._endpoint.in_flight:
             return
-        if self._draining or self._supply.over:
+        if self._traffic.draining or self._supply.over:
             self._all_sent.set()
 
     def _on_lane_stopped(self, lane: Lane) -> None:
-        if lane in self._stopped_lanes:
-            return
-        self._stopped_lanes.add(lane)
-        self._supply.window.open -= self._queue_of[lane].ahead
-        self._end_waits(lane)
-        self._dispatch.wake_all()
-
-    def _end_waits(self, lane: Lane | None) -> None:
-        """End the waiting of settling rows: of one lane, or of all."""
-        self._waits.end(lane)
-        for queue in self._queues.values():
-            if lane in {None, queue.lane}:
-                self._dispatch.release(queue)
+        self._supply.window.open -= self._traffic.queue_of(lane).ahead
 
     # `Consumer`, for the supply.
 
@@ -393,7 +345,7 @@ class Pipeline:
         """A row's final word: to the ledger, and into the counts."""
         self._supply.record(result)
         if result.details_due:
-            self._queue_of[lane].details_due = True
+            self._traffic.queue_of(lane).details_due = True
         lane.outcomes[result.outcome] += 1
         self.execution.outcomes[result.outcome] += 1
         if self._guard is not None and (stop := self._guard(result)) is not None:

@@ -11,22 +11,23 @@ still cost less than reading the remaining rows one by one. Workspaces are read 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from worker import outcomes
-from worker.dispatch import Dispatcher
 from worker.errors import RowStopped
+from worker.execution import Execution
 from worker.lane import Endpoint, Lane
 from worker.ledger.readings import Found, Readings, Sought, Unsure
 from worker.ledger.tables import DETAIL_COLUMNS
 from worker.models import Attempt, Call, Job, Stop, UserKey, Verdict
 from worker.reading import Owner, OwnerReader, RowState, Rules
-from worker.waits import Waits
+from worker.traffic import Traffic
 from worker.window import ShardQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from worker.config import Sending
     from worker.ports import AttemptObserver, Sender
@@ -64,22 +65,18 @@ class Survey:
     ) -> None:
         self.done = 0
         """Rows that were read so far."""
-        self.calls = 0
-        """HTTP calls so far."""
+        self.execution = Execution()
+        """The calls so far."""
         self.total = 0
         self._readings = readings
         self._sender = sender
         self._sending = sending
         self._include_codes = include_codes
-        self._run_id = run_id
-        self._observers = observers
-        self._loop = asyncio.get_running_loop()
         self._endpoint = Endpoint(sending.concurrency)
-        self._dispatch = Dispatcher(self._loop)
-        self._waits = Waits(self._loop)
+        self._traffic = Traffic(asyncio.get_running_loop(), self.execution, run_id=run_id, observers=observers)
         self._writing = asyncio.Lock()
-        self._queues: dict[Lane, ShardQueue] = {}
         self._stop: Stop | None = None
+        self._stopped: list[Stop] = []
         rules = Rules(
             max_attempts=sending.max_attempts,
             timeout=sending.timeout,
@@ -98,11 +95,7 @@ class Survey:
         """Ask no more; what was read stays. The first reason stays."""
         if self._stop is None:
             self._stop = stop
-            self._dispatch.draining = True
-            self._waits.end(None)
-            for queue in self._queues.values():
-                self._dispatch.release(queue)
-            self._dispatch.wake_all()
+            self._traffic.drain()
 
     async def run(self) -> tuple[Stop, ...]:
         """Read until nothing is sought any more; why some of it was not read, where that is so.
@@ -120,26 +113,25 @@ class Survey:
                     group.create_task(self._read_workspaces(waiting))
         finally:
             pump.cancel()
-        stops = [lane.stop for lane in self._queues if lane.stop is not None]
-        return (self._stop, *stops) if self._stop is not None else tuple(stops)
+        return (self._stop, *self._stopped) if self._stop is not None else tuple(self._stopped)
 
     async def _pump(self) -> None:
         """Give out turns as lanes allow them; no shard here has fresh rows of its own."""
         while True:
-            self._dispatch.pick()
-            await self._dispatch.park()
+            self._traffic.dispatch.pick()
+            await self._traffic.dispatch.park()
 
     async def _read_workspaces(self, waiting: list[Sought]) -> None:
         while waiting and self._stop is None:
             shard = waiting.pop()
             lane = Lane(shard.workspace_id, self._endpoint, self._sending, rows=shard.rows)
-            self._queues[lane] = ShardQueue(shard.shard, lane, dispatched_through=0)
-            try:
+            queue = ShardQueue(shard.shard, lane, dispatched_through=0)
+            self._traffic.add(queue)
+            with suppress(RowStopped):
                 await self._read_workspace(shard, lane)
-            except RowStopped:
-                continue
-            if lane.stop is None:
-                del self._queues[lane]
+            self._traffic.remove(queue)
+            if lane.stop is not None:
+                self._stopped.append(lane.stop)
 
     async def _read_workspace(self, shard: Sought, lane: Lane) -> None:
         left, together = shard.rows, 1
@@ -246,33 +238,13 @@ class Survey:
 
     # `ReadingRoad`, for the reader.
 
-    async def read(self, row: RowState, make: Callable[[], Awaitable[Attempt]], *, retry: bool) -> Attempt:
+    async def read(self, row: RowState, make: Callable[[], Coroutine[Any, Any, Attempt]], *, retry: bool) -> Attempt:
         """`ReadingRoad.read`: one reading call, when the lane lets it."""
-        lane = row.lane
-        self._refuse_if_stopped(lane)
-        queue = self._queues[lane]
-        sent_at = await self._dispatch.turn(queue, retry=retry)
-        try:
-            attempt = await make()
-        except BaseException:
-            lane.abandon(self._loop.time(), sent_at)
-            raise
-        lane.end(attempt, self._loop.time(), sent_at)
-        self.calls += 1
-        for observer in self._observers:
-            observer(self._run_id, row.job.row or None, 0, attempt)
-        if lane.stop is not None:
-            self._waits.end(lane)
-            self._dispatch.release(queue)
-        self._dispatch.ended(queue)
-        self._dispatch.wake_all()
+        queue, sent_at = await self._traffic.turn(row.lane, retry=retry)
+        attempt = await self._traffic.ended(queue, make(), sent_at, row.job.row or None, 0)
+        self._traffic.dispatch.wake_all()
         return attempt
 
     async def sleep(self, row: RowState, seconds: float) -> None:
         """`ReadingRoad.sleep`: wait, unless the lane is stopped."""
-        self._refuse_if_stopped(row.lane)
-        await self._waits.sleep(row.lane, seconds)
-
-    def _refuse_if_stopped(self, lane: Lane) -> None:
-        if self._stop is not None or lane.stop is not None:
-            raise RowStopped
+        await self._traffic.sleep(row.lane, seconds)
