@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
+from tests.servers import postgres_server
 from tests.soak.disks import disk_faults, power_losses
 from tests.soak.kills import Tally, soak
 from tests.soak.nights import count_requests, move_and_undo
@@ -22,6 +24,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1000, help="kill -9 so many times (default %(default)s)")
     parser.add_argument("--terms", type=int, default=200, help="stop by SIGTERM so many times (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of inputs, faults and moments (default %(default)s)")
+    parser.add_argument("--postgres", action="store_true", help="kill runs whose ledgers are on a PostgreSQL server")
     parser.add_argument("--power-loss", type=int, default=0, metavar="N", help="have the power go so many times")
     parser.add_argument("--disk-faults", action="store_true", help="have every write and sync of a small run fail")
     parser.add_argument("--nights", type=int, default=0, metavar="N", help="so many killed syncs, undone under kills")
@@ -29,8 +32,17 @@ def main() -> int:
     options = parser.parse_args()
     tally = Tally()
     disks_are_well = True
-    with tempfile.TemporaryDirectory(prefix="assign-worker-soak-") as folder:
-        soak(Path(folder), tally, kills=options.kills, terms=options.terms, seed=options.seed, tell=_tell)
+    with tempfile.TemporaryDirectory(prefix="assign-worker-soak-") as folder, ExitStack() as stack:
+        server = stack.enter_context(postgres_server()) if options.postgres else None
+        soak(
+            Path(folder),
+            tally,
+            kills=options.kills,
+            terms=options.terms,
+            seed=options.seed,
+            tell=_tell,
+            new_database=None if server is None else lambda: server.url(server.new_database()),
+        )
         if options.power_loss:
             disks_are_well &= power_losses(Path(folder), times=options.power_loss, seed=options.seed, tell=_say)
         if options.disk_faults:

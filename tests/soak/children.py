@@ -81,7 +81,7 @@ def _child(
         settings = Settings.from_options(
             api_key=ground.server.api_key,
             endpoint=ground.server.url,
-            ledger=str(ground.ledger),
+            ledger=ground.ledger_url,
             results=ground.undone if undo else ground.results,
             concurrency=concurrency,
             timeout=timeout,

@@ -36,6 +36,8 @@ class Ground:
     folder: Path
     server: Server
     rows: Mapping[int, Row]
+    database: str | None = None
+    """The URL of a ledger on a server; None is a file."""
 
     @property
     def jobs(self) -> Path:
@@ -46,6 +48,11 @@ class Ground:
     def ledger(self) -> Path:
         """The ledger."""
         return self.folder / "ledger.db"
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger, as `--ledger` takes it."""
+        return self.database or str(self.ledger)
 
     @property
     def results(self) -> Path:
@@ -104,6 +111,6 @@ def command(ground: Ground, *options: str) -> list[str]:
     return [
         sys.executable,
         *("-m", "worker", "run", str(ground.jobs)),
-        *("--ledger", str(ground.ledger), "--results", str(ground.results)),
+        *("--ledger", ground.ledger_url, "--results", str(ground.results)),
         *("--json", "--no-progress", *options),
     ]

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
+
 from tests.soak.children import fork_run, wait_for
 from tests.soak.ground import Ground, make_input, simulator
 from tests.soak.oracle import Findings, compare, fetch_events, read_results
@@ -125,16 +127,25 @@ class Tally:
             self.problems.append(f"seed {seed}: exit {code}: {said}")
 
 
-def in_doubt_now(ledger: Path) -> int:
+_IN_DOUBT: Final = (
+    "SELECT count(*) FROM inputs JOIN shards USING (run_no, shard) JOIN runs USING (run_no) "
+    "LEFT JOIN results ON results.run_no = inputs.run_no AND results.row = inputs.row "
+    "WHERE runs.state = 'open' AND inputs.row <= dispatched_through AND results.row IS NULL"
+)
+
+
+def in_doubt_now(ground: Ground) -> int:
     """Rows within the mark and without a result, of a ledger whose process is dead."""
+    if ground.database is not None:
+        with psycopg.connect(ground.database, options="-c search_path=assign_worker") as server:
+            made = server.execute("SELECT to_regclass('runs')").fetchone()
+            found = server.execute(_IN_DOUBT).fetchone() if made != (None,) else None
+            return 0 if found is None else int(found[0])
+    ledger = ground.ledger
     if not ledger.exists() or ledger.stat().st_size == 0:
         return 0
     with closing(sqlite3.connect(ledger)) as connection:
-        (count,) = connection.execute(
-            "SELECT count(*) FROM inputs JOIN shards USING (run_no, shard) JOIN runs USING (run_no) "
-            "LEFT JOIN results ON results.run_no = inputs.run_no AND results.row = inputs.row "
-            "WHERE runs.state = 'open' AND inputs.row <= dispatched_through AND results.row IS NULL"
-        ).fetchone()
+        (count,) = connection.execute(_IN_DOUBT).fetchone()
     return int(count)
 
 
@@ -150,14 +161,21 @@ def die_after(seconds: float, pid: int, with_signal: int) -> bool:
 
 
 def kill_until_done(  # noqa: PLR0913 - what a run of the soak varies
-    folder: Path, tally: Tally, *, kills: int, seed: int, rows: int = 2000, faults: Mapping[str, Any] = FAULTS
+    folder: Path,
+    tally: Tally,
+    *,
+    kills: int,
+    seed: int,
+    rows: int = 2000,
+    faults: Mapping[str, Any] = FAULTS,
+    database: str | None = None,
 ) -> None:
     """One run, killed up to `kills` times at random moments, then left to end; its findings go into `tally`."""
     random = Random(seed)  # noqa: S311 - moments, no secret
     folder.mkdir(parents=True, exist_ok=True)
     asked = make_input(folder / "jobs.jsonl", rows, seed=seed)
     with simulator(folder, {**faults, "seed": seed}) as server:
-        ground = Ground(folder, server, asked)
+        ground = Ground(folder, server, asked, database)
         killed = 0
         while True:
             pid = fork_run(ground, concurrency=CONCURRENCY, timeout=TIMEOUT)
@@ -166,7 +184,7 @@ def kill_until_done(  # noqa: PLR0913 - what a run of the soak varies
             code = wait_for(pid)
             if code != -signal.SIGKILL:
                 break
-            tally.most_in_doubt = max(tally.most_in_doubt, in_doubt_now(ground.ledger))
+            tally.most_in_doubt = max(tally.most_in_doubt, in_doubt_now(ground))
         tally.kills += killed
         tally.note_end(ground, code, seed)
         tally.close_run(ground, seed)
@@ -200,7 +218,14 @@ def terminate_until_done(folder: Path, tally: Tally, *, terms: int, seed: int, r
 
 
 def die_at_steps(  # noqa: PLR0913 - likewise
-    folder: Path, tally: Tally, step: Step, *, times: int, seed: int, rows: int = 80
+    folder: Path,
+    tally: Tally,
+    step: Step,
+    *,
+    times: int,
+    seed: int,
+    rows: int = 80,
+    new_database: Callable[[], str] | None = None,
 ) -> None:
     """`times` runs, each killed at the first, second, … time that it reaches a step, then resumed to its end."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -209,26 +234,35 @@ def die_at_steps(  # noqa: PLR0913 - likewise
             place = folder / str(number)
             place.mkdir()
             asked = make_input(place / "jobs.jsonl", rows, seed=seed * 1000 + number)
-            ground = Ground(place, server, asked)
+            database = None if new_database is None else new_database()
+            ground = Ground(place, server, asked, database)
             nth = 1 + (number - 1) % _OCCURS[step]
             code = wait_for(fork_run(ground, concurrency=8, timeout=STEP_TIMEOUT, die_at=(step, nth)))
             if code == -signal.SIGKILL:
                 tally.kills += 1
-                tally.most_in_doubt = max(tally.most_in_doubt, in_doubt_now(ground.ledger))
+                tally.most_in_doubt = max(tally.most_in_doubt, in_doubt_now(ground))
                 code = wait_for(fork_run(ground, concurrency=8, timeout=STEP_TIMEOUT))
             tally.note_end(ground, code, seed)
             tally.close_run(ground, seed)
 
 
 def soak(  # noqa: PLR0913 - likewise
-    folder: Path, tally: Tally, *, kills: int, terms: int, seed: int, tell: Callable[[str], None]
+    folder: Path,
+    tally: Tally,
+    *,
+    kills: int,
+    terms: int,
+    seed: int,
+    tell: Callable[[str], None],
+    new_database: Callable[[], str] | None = None,
 ) -> None:
     """Runs until so many kills and terminations were made, or something is wrong."""
     began, number, per_run = time.monotonic(), 0, 8
     while tally.clean and (tally.kills < kills or tally.terms < terms):
         place, run_seed = folder / str(number), seed * 1_000_003 + number
         if tally.kills < kills:
-            kill_until_done(place, tally, kills=min(per_run, kills - tally.kills), seed=run_seed)
+            database = None if new_database is None else new_database()
+            kill_until_done(place, tally, kills=min(per_run, kills - tally.kills), seed=run_seed, database=database)
         else:
             terminate_until_done(place, tally, terms=min(per_run, terms - tally.terms), seed=run_seed)
         number += 1

@@ -184,7 +184,6 @@ def claim_shards(  # noqa: PLR0913 - who takes what, and for how long
     """
     store = store_of(engine.dialect)
     term = Lease(lease) if store.has_leases else None
-    asked_at = Lease.now()
     wanted = and_(shards.c.run_no == run_no, true() if numbers is None else shards.c.shard.in_(numbers))
     meant = true() if through is None else inputs.c.row <= through
     with engine.begin() as connection:
@@ -198,6 +197,7 @@ def claim_shards(  # noqa: PLR0913 - who takes what, and for how long
         ).one_or_none()
         if taken_run is None:
             raise LedgerHeldError("a later run of the same name has taken this one over; `assign-worker runs` lists it")
+        asked_at = Lease.now()
         taken = connection.execute(
             update(shards)
             .where(wanted)

@@ -49,11 +49,16 @@ def _is_lost(error: BaseException, connection: PoolProxiedConnection | None) -> 
 
 
 def _pauses(may_go_on: Callable[[], bool]) -> Iterator[None]:
-    """Waits a little longer each time, until it is no use any more."""
+    """Waits a little longer each time, until it is no use any more; one more try there is always.
+
+    So a process that was stopped for longer than its lease hears from the fence whether it was taken over.
+    """
     pause = _FIRST_PAUSE
-    while may_go_on():
+    while True:
         time.sleep(pause)
         yield
+        if not may_go_on():
+            return
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
