@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.readme.page import README, TOP, section, table
 from worker import errors
+from worker.cli.group import COMMANDS
 from worker.config import Settings, load_settings, options_of
 from worker.metrics import Metrics
 from worker.models import Outcome
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+HEADINGS = re.findall(r"^##+ (.+)$", README, re.MULTILINE)
+
+
 def quoted(text: str) -> list[str]:
     """Everything between backticks."""
     return re.findall(r"`([^`]+)`", text)
@@ -28,6 +32,13 @@ def quoted(text: str) -> list[str]:
 def first_column(rows: Iterable[list[str]]) -> list[str]:
     """What is quoted in the first cells."""
     return [word for row in rows for word in quoted(row[0])]
+
+
+def test_commands() -> None:
+    """Every command, in the order of the help; and every link leads to a section."""
+    assert [words.split()[0] for words in first_column(table(section("Commands")))] == list(COMMANDS)
+    headings = {re.sub(r"[^a-z0-9 -]", "", line.lower()).replace(" ", "-") for line in HEADINGS}
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
 
 
 def test_outcomes() -> None:
@@ -109,7 +120,8 @@ def test_links_lead_somewhere() -> None:
     """Every link to a file or folder of this repository."""
     links = re.findall(r"\]\(([^)\s]+)\)", README)
     assert len(links) > 10
-    missing = [link for link in links if "://" not in link and not (TOP / link).exists()]
+    files = [link for link in links if "://" not in link and not link.startswith("#")]
+    missing = [link for link in files if not (TOP / link).exists()]
     assert missing == []
 
 

@@ -17,14 +17,14 @@ __all__ = ["COMMANDS", "LazyGroup", "cli"]
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("worker.cli.run", "Send the assignments of a file; the same command again resumes."),
-    "retry": ("worker.cli.retry", "Send again what did not succeed in a finished run."),
     "check": ("worker.cli.check", "Find bad rows, duplicates and conflicts, offline."),
     "plan": ("worker.cli.plan", "Say what a sync would do with each row; nothing is sent."),
-    "results": ("worker.cli.results", "Export the results of a run, in input order."),
-    "show": ("worker.cli.show", "Show the summary of a run."),
-    "runs": ("worker.cli.runs", "List the runs of a ledger."),
+    "retry": ("worker.cli.retry", "Send again what did not succeed in a finished run."),
     "verify": ("worker.cli.verify", "Read back what a run assigned: owner, sync, issue, warnings."),
     "undo": ("worker.cli.undo", "Give back what a run assigned to whom it belonged before."),
+    "results": ("worker.cli.results", "Export the results of a run, in input order."),
+    "show": ("worker.cli.show", "Show the summary of a run."),
+    "runs": ("worker.cli.runs", "List the runs of a ledger; prune old ones."),
     "schedule": ("worker.cli.schedule", "Run profiles every night, by cron expression."),
     "fleet": ("worker.cli.fleet", "Send one file from many machines, over a PostgreSQL ledger."),
     "simulate": ("worker.cli.simulate", "Serve a local look-alike of Seam to rehearse against."),
