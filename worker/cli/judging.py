@@ -42,8 +42,8 @@ def judge_command(words: Sequence[str]) -> str | None:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # where --help would go
             context = cli.make_context("assign-worker", list(words))
-            while isinstance(context.command, click.Group):
-                context = _enter(context.command, context)
+            while isinstance(context.command, click.Group) and (words_left := _words_of(context)):
+                context = _enter(context.command, context, words_left)
         if context.command_path.partition(" ")[2] in _ENDLESS:
             return f"{context.info_name} does not end by itself, and a run has to"
         _judge_alone(context.params)
@@ -58,10 +58,14 @@ def judge_command(words: Sequence[str]) -> str | None:
     return None
 
 
-def _enter(group: click.Group, context: click.Context) -> click.Context:
-    """The context of the command that a group's words name."""
+def _words_of(context: click.Context) -> list[str]:
+    """What a group has not read itself; nothing where it does without a command, as `runs` does."""
     # Private, and the only place where click keeps the words between reading and running them.
-    words = [*context._protected_args, *context.args]  # noqa: SLF001 - see above
+    return [*context._protected_args, *context.args]  # noqa: SLF001 - see above
+
+
+def _enter(group: click.Group, context: click.Context, words: list[str]) -> click.Context:
+    """The context of the command that a group's words name."""
     name, command, rest = group.resolve_command(context, words)
     assert command is not None  # noqa: S101 - resolve_command fails where there is none
     return command.make_context(name, rest, parent=context)
