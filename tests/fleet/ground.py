@@ -94,7 +94,7 @@ class FleetGround:
     def wait_until_alive(self, count: int) -> None:
         """Until so many workers wait for work."""
         self.call("fleet", "init")
-        with psycopg.connect(self.database) as connection:
+        with psycopg.connect(self.database, autocommit=True) as connection:
             query = "SELECT count(*) FROM assign_worker.procrastinate_workers"
             wait_for(lambda: connection.execute(query).fetchone() == (count,))
 
@@ -104,7 +104,9 @@ class FleetGround:
 
     def wait_until_done(self) -> None:
         """Until the run is finished."""
-        wait_for(lambda: bool(self.status()["state"] == "finished"))
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            query = "SELECT state FROM assign_worker.runs"
+            wait_for(lambda: connection.execute(query).fetchone() == ("finished",))
 
     def judge(self) -> Findings:
         """The exported results against what the service did."""

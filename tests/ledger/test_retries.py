@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
-from tests.ledger.filling import NOW, claimed, finished, result, retried, row, settle, staged, uuid
+from tests.ledger.filling import NOW, claimed, finished, result, retried, row, settle, spec, staged, uuid
 from worker.ledger.chains import chain_of
-from worker.ledger.claims import fetch_fresh
+from worker.ledger.claims import Batch, fetch_fresh
 from worker.ledger.queries import stream_export
 from worker.ledger.retries import Choice, Chosen, count_chosen
+from worker.ledger.runs import create_run, note_stop
+from worker.ledger.staging import finish_staging, stage
 from worker.ledger.tables import inputs, shards
 from worker.models import Outcome
 
@@ -137,3 +139,23 @@ def test_every_row_is_exported_once(ledger: Ledger) -> None:
     root = mixed(ledger)
     retried(ledger.engine, root)
     assert [entry.result.row for entry in stream_export(ledger.engine, root.run_no)] == list(range(1, 13))
+
+
+def test_the_shards_of_one_workspace_are_sent_as_one(ledger: Ledger) -> None:
+    """A fleet's run has several; a retry is sent by one process, which has one throttle for each workspace."""
+    rows = [row(number, workspace=1 + number % 2) for number in range(1, 13)]
+    run = create_run(ledger.engine, spec(mode="fleet:allow"), now=NOW)
+    assert stage(ledger.engine, run, rows, now=NOW, shard_rows=2)
+    run = finish_staging(ledger.engine, run, sha256="a" * 64, now=NOW)
+    claim, writer = claimed(ledger.engine, run)
+    failed = [result(number, FAILED, retryable=True) for number in range(1, 13)]
+    writer.write(Batch(results=failed, marks={shard.shard: 12 for shard in claim.shards}))
+    writer.close()
+    note_stop(ledger.engine, run.run_no, finished=True, cause=None, message=None, seconds=1.0, now=NOW)
+    again = retried(ledger.engine, run)
+    with ledger.engine.connect() as connection:
+        found = connection.execute(
+            select(shards.c.workspace_id, shards.c.rows).where(shards.c.run_no == again.run_no)
+        ).all()
+    assert sorted(tuple(shard) for shard in found) == [(uuid(1), 6), (uuid(2), 6)]
+    assert [each.job.row for each in rows_of(ledger, again)] == [1, 3, 5, 7, 9, 11]

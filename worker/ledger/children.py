@@ -18,7 +18,18 @@ __all__ = ["fill_shards", "open_child"]
 
 
 def fill_shards(connection: Connection, root: Run, child: Run) -> None:
-    """The root's shards, as far as the child has rows of them."""
+    """The root's shards, as far as the child has rows of them; those of one workspace are one.
+
+    A fleet cuts a large workspace into several, which go one after another. A child is sent by one process, side by
+    side, and a workspace must have one throttle.
+    """
+    first = func.min(shards.c.shard).over(partition_by=shards.c.workspace_id).label("first")
+    homes = select(shards.c.shard, first).where(shards.c.run_no == root.run_no).subquery()
+    connection.execute(
+        update(inputs)
+        .where(inputs.c.run_no == child.run_no, inputs.c.shard == homes.c.shard, homes.c.first != homes.c.shard)
+        .values(shard=homes.c.first)
+    )
     sizes = (
         select(inputs.c.shard, func.count().label("rows"))
         .where(inputs.c.run_no == child.run_no)
