@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WORKSPACES = 4
-ROWS = 50
+ROWS = 30
 """In each."""
 
 
 @pytest.fixture
 def ground(tmp_path: Path, database: str) -> Iterator[FleetGround]:
-    """Four workspaces with limits of their own, a service that resets some connections, and 200 rows for them."""
+    """Four workspaces with limits of their own, a service that resets some connections, and 120 rows for them."""
     workspaces = [str(uuid.UUID(int=number)) for number in range(1, WORKSPACES + 1)]
     settings: dict[str, Any] = {
         "access": {
