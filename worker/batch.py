@@ -18,8 +18,8 @@ from worker.errors import UsageError
 from worker.executor import Executor, reopen
 from worker.intake import Intake
 from worker.ledger import Ledger
+from worker.ledger.opening import finish_staging
 from worker.ledger.runs import Run, discard_run, discard_staging, find_alike
-from worker.ledger.staging import finish_staging
 from worker.paths import Paths
 from worker.readers import ReadOptions, hash_file
 from worker.results import check_destination

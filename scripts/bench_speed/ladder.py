@@ -24,8 +24,9 @@ from worker.config import Settings
 from worker.ledger import Ledger, holder
 from worker.ledger.claimed import ClaimedRun
 from worker.ledger.claims import Claim, OpenRow, ShardClaim, claim_run
+from worker.ledger.opening import finish_staging
 from worker.ledger.runs import RunSpec, create_run
-from worker.ledger.staging import finish_staging, stage
+from worker.ledger.staging import stage
 from worker.models import InputRow, Job, UserKey
 from worker.pipeline import Pipeline
 

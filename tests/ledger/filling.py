@@ -9,9 +9,10 @@ from uuid import UUID
 from worker.ledger import holder
 from worker.ledger.chains import chain_of
 from worker.ledger.claims import Batch, Claim, claim_run
+from worker.ledger.opening import finish_staging
 from worker.ledger.retries import Choice, create_retry
 from worker.ledger.runs import Run, RunSpec, create_run, note_stop
-from worker.ledger.staging import finish_staging, stage
+from worker.ledger.staging import stage
 from worker.ledger.writing import ShardWriter
 from worker.models import InputRow, Job, Outcome, RejectedRow, Result, UserKey
 

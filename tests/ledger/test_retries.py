@@ -10,10 +10,11 @@ from sqlalchemy import select
 from tests.ledger.filling import NOW, claimed, finished, result, retried, row, settle, spec, staged, uuid
 from worker.ledger.chains import chain_of
 from worker.ledger.claims import Batch, fetch_fresh
+from worker.ledger.opening import finish_staging
 from worker.ledger.queries import stream_export
 from worker.ledger.retries import Choice, Chosen, count_chosen
 from worker.ledger.runs import create_run, note_stop
-from worker.ledger.staging import finish_staging, stage
+from worker.ledger.staging import stage
 from worker.ledger.tables import inputs, shards
 from worker.models import Outcome
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tests.ledger.filling import NOW, claimed, row
 from worker.ledger.claims import Batch
+from worker.ledger.opening import finish_staging
 from worker.ledger.runs import RunSpec, create_run
-from worker.ledger.staging import finish_staging, stage
+from worker.ledger.staging import stage
 from worker.results import export_results
 
 if TYPE_CHECKING:

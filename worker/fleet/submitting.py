@@ -14,8 +14,8 @@ from worker.fleet.engine import install, make_manager
 from worker.fleet.jobs import FLEET, defer_missing, revive
 from worker.intake import Intake
 from worker.ledger import Ledger
+from worker.ledger.opening import finish_staging
 from worker.ledger.runs import discard_run, discard_staging, find_alike
-from worker.ledger.staging import finish_staging
 from worker.paths import Paths
 from worker.readers import ReadOptions, hash_file
 from worker.surroundings import Surroundings

@@ -9,8 +9,9 @@ from sqlalchemy import and_, exists, func, insert, literal, or_, select
 
 from worker.ledger.chains import is_doubtful, latest
 from worker.ledger.children import fill_shards, open_child
+from worker.ledger.opening import mark_doubtful
 from worker.ledger.runs import insert_run
-from worker.ledger.staging import disputed, mark_doubtful
+from worker.ledger.staging import disputed
 from worker.ledger.tables import inputs, results, runs, unsettled
 from worker.models import Outcome
 

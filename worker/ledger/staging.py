@@ -1,13 +1,12 @@
 """Every input row into the ledger in one pass, before the first send (DESIGN 4).
 
 Rows that can never be sent get their result here: invalid ones as they are read, duplicates and conflicts by
-SQL over the whole file, rows that an unfinished run of the same name has already settled by content.
+SQL over the whole file. What earlier runs say of them comes when the run is opened (`opening`).
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
@@ -17,7 +16,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    and_,
     case,
     cast,
     exists,
@@ -26,15 +24,10 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    union,
-    update,
 )
 
-from worker.ledger.held import refuse_held
-from worker.ledger.holders import holder
-from worker.ledger.runs import Run, get_run, workspace_of
 from worker.ledger.store import store_of
-from worker.ledger.tables import inputs, results, runs, shards, unsettled
+from worker.ledger.tables import inputs, results, shards
 from worker.models import InputRow, Job, Outcome, UserKey
 
 if TYPE_CHECKING:
@@ -43,15 +36,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["disputed", "finish_staging", "mark_doubtful", "reject_other_workspaces", "stage"]
+    from worker.ledger.runs import Run
+
+__all__ = ["DECIDED", "disputed", "reject_other_workspaces", "sentinel", "stage"]
 
 _GROUP: Final = 2_000
 _GROUPS_PER_TRANSACTION: Final = 25
-CARRY_OVER_WINDOW: Final = 24 * 3600.0
-"""Seconds for which a settled row of an unfinished run counts as still so (DESIGN 11.5)."""
 
 _INPUT_COLUMNS: Final = tuple(column.name for column in inputs.columns if column.name != "unassign")
-_DECIDED: Final = (
+DECIDED: Final = (
     "run_no",
     "row",
     "outcome",
@@ -61,6 +54,7 @@ _DECIDED: Final = (
     "read_back",
     "details_due",
 )
+"""The columns of a row that is decided without sending."""
 
 _repeated = Table(
     "repeated",
@@ -125,39 +119,6 @@ class _Shards:
             yield {"shard": shard, "workspace_id": workspace_id, "rows": rows}
 
 
-def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspace_id: str | None = None) -> Run:
-    """Open the staged run for sending, with what earlier runs say about its rows.
-
-    Args:
-        engine: the ledger.
-        run: as made, its rows staged.
-        sha256: of the input's bytes.
-        now: Unix seconds.
-        workspace_id: of the API key, where the service has told it.
-
-    Raises:
-        LedgerHeldError: another process works on the unfinished run of the same name, or on its workspace.
-    """
-    run = replace(run, workspace_id=workspace_id or run.workspace_id)
-    with engine.begin() as connection:
-        store_of(engine.dialect).take_turns(connection)
-        _carry_over(connection, run, now=now)
-        mark_doubtful(connection, run)
-        total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
-        connection.execute(
-            update(runs)
-            .where(runs.c.run_no == run.run_no)
-            .values(
-                state="open",
-                input_sha256=sha256,
-                rows=total,
-                staged_at=now,
-                workspace_id=run.workspace_id,
-            )
-        )
-    return get_run(engine, run.run_no)
-
-
 def _write_inputs(  # noqa: C901, PLR0913 - one loop and its way out
     engine: Engine,
     run_no: int,
@@ -168,7 +129,7 @@ def _write_inputs(  # noqa: C901, PLR0913 - one loop and its way out
     keep_going: Callable[[], bool],
 ) -> bool:
     store = store_of(engine.dialect)
-    write_inputs, write_results = store.bulk(inputs, _INPUT_COLUMNS), store.bulk(results, _DECIDED)
+    write_inputs, write_results = store.bulk(inputs, _INPUT_COLUMNS), store.bulk(results, DECIDED)
     connection = engine.raw_connection()
     cursor = connection.cursor()
     staged: list[tuple[object, ...]] = []
@@ -243,7 +204,7 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
     is_conflict = _repeated.c.disputed == 1
     connection.execute(
         insert(results).from_select(
-            list(_DECIDED),
+            list(DECIDED),
             select(
                 inputs.c.run_no,
                 inputs.c.row,
@@ -258,7 +219,7 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
                     ),
                     else_=literal("row ") + first + " asks for the same; that one goes, this one needs nothing",
                 ),
-                *_sentinel(now),
+                *sentinel(now),
             ).where(
                 inputs.c.run_no == run_no,
                 inputs.c.acs_credential_id == _repeated.c.acs_credential_id,
@@ -269,123 +230,9 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
     _repeated.drop(connection)
 
 
-def _sentinel(now: float) -> tuple[ColumnElement[Any], ...]:
-    """The last columns of `_DECIDED`: nothing was sent."""
+def sentinel(now: float) -> tuple[ColumnElement[Any], ...]:
+    """The last columns of `DECIDED`: nothing was sent."""
     return (literal(now), literal(0), literal(False), literal(False))  # noqa: FBT003 - SQL's false
-
-
-def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
-    """Take over what the unfinished run of the same name has settled (DESIGN 11.5), and supersede that run."""
-    before = connection.execute(
-        select(runs)
-        .where(
-            runs.c.name == run.name,
-            runs.c.kind == run.kind,
-            runs.c.endpoint == run.endpoint,
-            runs.c.run_no < run.run_no,
-            runs.c.state != "staging",
-        )
-        .order_by(runs.c.run_no.desc())
-        .limit(1)
-    ).one_or_none()
-    if before is None or before.state != "open":
-        return
-    if run.is_sync:  # it reads for itself what is so
-        connection.execute(update(runs).where(runs.c.run_no == before.run_no).values(state="superseded"))
-        return
-    if workspace_of(connection, before.run_no) not in {None, run.workspace_id}:
-        return
-    refuse_held(connection, before.run_no, holder=holder())
-    old_inputs, old_results, other = inputs.alias(), results.alias(), inputs.alias()
-    written_since = exists().where(
-        other.c.acs_credential_id == old_inputs.c.acs_credential_id,
-        other.c.run_no == runs.c.run_no,
-        runs.c.run_no.not_in([run.run_no, before.run_no]),
-        runs.c.started_at.is_not(None),
-        or_(runs.c.stopped_at.is_(None), runs.c.stopped_at > old_results.c.finished_at),
-    )
-    settled = (
-        select(
-            old_inputs.c.acs_credential_id,
-            old_inputs.c.acs_user_id,
-            old_inputs.c.user_identity_id,
-            old_inputs.c.workspace_id,
-        )
-        .join(
-            old_results,
-            and_(old_results.c.run_no == old_inputs.c.run_no, old_results.c.row == old_inputs.c.row),
-        )
-        .where(
-            old_inputs.c.run_no == before.run_no,
-            old_results.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.UNCHANGED.value]),
-            old_results.c.finished_at > now - CARRY_OVER_WINDOW,
-        )
-    )
-    if connection.execute(
-        select(exists().where(runs.c.run_no.not_in([run.run_no, before.run_no]), runs.c.started_at.is_not(None)))
-    ).scalar():
-        settled = settled.where(~written_since)
-    known = settled.subquery()
-    connection.execute(
-        insert(results).from_select(
-            list(_DECIDED),
-            select(
-                inputs.c.run_no,
-                inputs.c.row,
-                literal(Outcome.UNCHANGED.value),
-                literal(f"run {before.id} assigned it before this file changed; nothing was sent"),
-                *_sentinel(now),
-            )
-            .join(
-                known,
-                and_(
-                    known.c.acs_credential_id == inputs.c.acs_credential_id,
-                    func.coalesce(known.c.acs_user_id, "") == func.coalesce(inputs.c.acs_user_id, ""),
-                    func.coalesce(known.c.user_identity_id, "") == func.coalesce(inputs.c.user_identity_id, ""),
-                    func.coalesce(known.c.workspace_id, "") == func.coalesce(inputs.c.workspace_id, ""),
-                ),
-            )
-            .where(
-                inputs.c.run_no == run.run_no,
-                ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row),
-            ),
-        )
-    )
-    connection.execute(update(runs).where(runs.c.run_no == before.run_no).values(state="superseded"))
-
-
-def mark_doubtful(connection: Connection, run: Run) -> None:
-    """Mark rows whose credential an earlier run left in doubt: they are read back before anything is sent."""
-    left_open = (
-        select(inputs.c.acs_credential_id)
-        .join(runs, and_(runs.c.run_no == inputs.c.run_no, runs.c.state.in_(["open", "superseded"])))
-        .join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
-        .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
-        .outerjoin(unsettled, and_(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row))
-        .where(
-            runs.c.run_no != run.run_no,
-            runs.c.endpoint == run.endpoint,
-            inputs.c.row <= shards.c.dispatched_through,
-            results.c.row.is_(None),
-            func.coalesce(unsettled.c.maybe_applied, True),
-        )
-    )
-    in_doubt = (
-        select(inputs.c.acs_credential_id)
-        .join(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
-        .where(results.c.outcome == literal(Outcome.IN_DOUBT.value, literal_execute=True))
-    )
-    here = inputs.alias()
-    connection.execute(
-        insert(unsettled).from_select(
-            ["run_no", "row", "maybe_applied", "attempts"],
-            select(here.c.run_no, here.c.row, literal(True), literal(0)).where(  # noqa: FBT003 - SQL's
-                here.c.run_no == run.run_no,
-                here.c.acs_credential_id.in_(union(left_open, in_doubt)),
-                ~exists().where(unsettled.c.run_no == here.c.run_no, unsettled.c.row == here.c.row),
-            ),
-        )
-    )
 
 
 def reject_other_workspaces(engine: Engine, run: Run, workspace_id: str, *, now: float) -> int:
@@ -395,7 +242,7 @@ def reject_other_workspaces(engine: Engine, run: Run, workspace_id: str, *, now:
         done = connection.execute(
             insert(results)
             .from_select(
-                list(_DECIDED),
+                list(DECIDED),
                 select(
                     inputs.c.run_no,
                     inputs.c.row,
@@ -403,7 +250,7 @@ def reject_other_workspaces(engine: Engine, run: Run, workspace_id: str, *, now:
                     literal("column workspace_id: names ")
                     + inputs.c.workspace_id
                     + f", but the API key is for {workspace_id}; use that workspace's key, or a personal access token",
-                    *_sentinel(now),
+                    *sentinel(now),
                 ).where(
                     inputs.c.run_no == run.run_no,
                     inputs.c.workspace_id.is_not(None),
