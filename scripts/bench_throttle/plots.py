@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench_speed.plots import OTHERS, OURS, PARTS, plt, save
 
+plt.rcParams["svg.fonttype"] = "none"  # text stays text, and the files small
+
 SCHEME: Final = "throttle"
 LONGEST: Final = 4.0
 """Times of the ideal that are shown; some schemes take longer."""

@@ -22,7 +22,7 @@ RetryAfter = Literal["none", "seconds", "date", "garbage"]
 Mood = Literal["5xx", "refused", "timeout"]
 
 TUNING_SEED = 1_000_000
-EVALUATION_SEED = 20_261_124
+EVALUATION_SEED = 31_000_000
 MAX_IN_FLIGHT = 256
 RATES = (5.0, 2000.0)
 ROUND_TRIPS = (0.005, 2.0)

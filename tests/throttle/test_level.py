@@ -103,7 +103,17 @@ def test_few_429s_are_chance(yes: int, no: int, *, chance: bool) -> None:
     for _ in range(yes):
         tally.said_yes()
     tally.no += no
-    assert tally.chance == chance
+    assert tally.chance(searching=False) == chance
+
+
+def test_a_lane_that_knows_no_level_takes_more_for_chance() -> None:
+    """It may be another worker's doing: whoever is crowded out must not cut at each."""
+    tally = Tally(0.0, 0, 0.0)
+    for _ in range(60):
+        tally.said_yes()
+    tally.no += 4
+    assert tally.chance(searching=True)
+    assert not tally.chance(searching=False)
 
 
 def test_old_429s_are_forgotten() -> None:

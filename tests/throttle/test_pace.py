@@ -16,10 +16,10 @@ HUNDRED = Seen(accepted=1000, span=10.0, open_span=10.0, gated=False, trusted=Tr
 
 
 @pytest.mark.parametrize(
-    ("age", "low", "high"), [(-5.0, 100.0, 100.0), (0.0, 100.0, 100.0), (1.0, 104.0, 105.0), (4.0, 200.0, 200.0)]
+    ("age", "low", "high"), [(-5.0, 100.0, 100.0), (0.0, 100.0, 100.0), (1.0, 101.9, 102.0), (6.0, 200.0, 200.0)]
 )
 def test_the_level_is_held_and_then_left_ever_faster(age: float, low: float, high: float) -> None:
-    """Level until the hold ends, five per cent more after a second, double after four."""
+    """Level until the hold ends, two per cent more after a second, double after six."""
     rate = pace.rate_at(100.0, age, searching=False, round_trip=0.01)
     assert low <= rate <= high
 

@@ -206,7 +206,7 @@ def test_whatever_comes_back_the_lane_goes_on(seed: int) -> None:
             else:
                 throttle.lost(now, sent_at)
         else:
-            assert delay <= 200.0
+            assert delay <= 201.0
             now += delay
     assert sends > 500
     assert len(flying) <= 64
@@ -241,7 +241,7 @@ def test_a_tiny_limit_is_met_with_patience() -> None:
     assert rejected < 10 * 30
 
 
-@pytest.mark.parametrize(("share", "least"), [(0.005, 800.0), (0.02, 300.0)])
+@pytest.mark.parametrize(("share", "least"), [(0.005, 900.0), (0.02, 700.0)])
 def test_429s_by_chance_do_not_slow_the_lane(share: float, least: float) -> None:
     """A service that says no to one in fifty, whatever the rate, is still used at a good part of its 1 000/s."""
     rng = random.Random(3)  # noqa: S311 - chance that must repeat

@@ -170,7 +170,7 @@ class Limit:
             self._judge_echo(now)
         elif tally.ok == 0 and not self.level.trusted:
             self._shut(now, self._event_sent)
-        elif self._gate > 0.0 or not tally.chance:
+        elif self._gate > 0.0 or not tally.chance(searching=not self.level.trusted):
             self._event(now, sent_at, crowd, gate_end)
 
     def _event(self, now: float, sent_at: float, crowd: int, gate_end: float) -> None:

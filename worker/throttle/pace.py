@@ -24,7 +24,7 @@ SETTLE_ROWS = 8.0
 SETTLE_LEAST = 0.1
 """Seconds, round trips and rows for which 429s belong to the event that was answered already."""
 
-CRUISE_RAMP = 4.0
+CRUISE_RAMP = 6.0
 CRUISE_TRIPS = 8.0
 CRUISE_ROWS = 20.0
 """Seconds, round trips or rows until a cruise's ramp has doubled the rate: slow, as its 429s come a trip late."""
@@ -44,7 +44,7 @@ DOUBTFUL = 1.5
 LEAN_TRUSTED = 0.95
 LEAN_GATED = 0.6
 LEAN_FREE = 0.3
-BELOW = 0.98
+BELOW = 0.96
 """A new level, of the rate that was just too high."""
 EARLY_CUTS = (0.97, 0.9, 0.75, 0.6)
 """Where a level that has held turns out too high, once may be bad luck: for the first time running, the second,

@@ -9,9 +9,12 @@ SHORTEST = 1e-3
 CHANCE = 0.04
 CHANCE_LEAST = 1
 """429s that are no more than this part of the last replies, and this number, are held for chance."""
+CHANCE_SEARCHING = 0.06
+"""The same part while no level is known: a lane that is crowded out must not take every 429 for its own doing."""
 CHANCE_FROM = 8
+"""Accepted requests since the last cut from which on they are judged so."""
 CHANCE_REPLIES = 64
-"""Accepted requests from which on they are judged so, and the most that are looked back on."""
+"""The most replies that are looked back on."""
 
 
 class Tally:
@@ -54,10 +57,11 @@ class Tally:
             self.ok //= 2
             self.no //= 2
 
-    @property
-    def chance(self) -> bool:
+    def chance(self, *, searching: bool) -> bool:
         """Whether so few 429s may have another reason than the rate."""
-        return self.ok >= CHANCE_FROM and self.no <= CHANCE_LEAST + CHANCE * (self.ok + self.no)
+        return self.ok >= CHANCE_FROM and self.no <= CHANCE_LEAST + (CHANCE_SEARCHING if searching else CHANCE) * (
+            self.ok + self.no
+        )
 
     def since_event(self, now: float) -> tuple[int, float, float]:
         """Accepted, seconds, and seconds that no gate held the lane."""
