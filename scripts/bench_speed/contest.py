@@ -49,8 +49,8 @@ _PEERS: Final = {
     "AsyncSeam": _Peer("async_seam.py", PEERS_PYTHON, {0.0: (4, 8, 64), 0.020: (8, 32, 64)}),
     "seam in threads": _Peer("seam_threads.py", PEERS_PYTHON, {0.0: (1, 4, 16), 0.020: (16, 32, 64)}),
 }
-_WORKER_CONCURRENCIES: Final[Mapping[float, tuple[int, ...]]] = {0.0: (256,), 0.020: (256, 512)}
-"""By delay: its default, and what else is tried; the throttle finds its own way below them."""
+_WORKER_CONCURRENCY: Final = 256
+"""Its default: the throttle finds its own way below it."""
 
 
 def compete(delay: float, effort: Effort) -> list[Figures]:
@@ -58,32 +58,22 @@ def compete(delay: float, effort: Effort) -> list[Figures]:
     with serving(delay) as service, tempfile.TemporaryDirectory(prefix="bench-") as folder:
         chosen = {name: _choose(peer, service.url, delay, effort) for name, peer in _PEERS.items()}
         jobs = write_jobs(Path(folder) / "jobs.csv", effort.worker_rows)
-        ours = _best(
-            "worker",
-            {
-                tried: _worker(jobs, service.url, effort.worker_rows, tried)[0].rate
-                for tried in _WORKER_CONCURRENCIES[delay]
-            },
-        )
         samples: dict[str, list[Sample]] = {name: [] for name in (SENDING, WHOLE, *_PEERS)}
         for number in range(1, effort.rounds + 1):
             _say(f"round {number} of {effort.rounds}")
-            sending, whole = _worker(jobs, service.url, effort.worker_rows, ours)
+            sending, whole = _worker(jobs, service.url, effort.worker_rows)
             samples[SENDING].append(sending)
             samples[WHOLE].append(whole)
             for name, peer in _PEERS.items():
                 samples[name].append(_peer(peer, service.url, chosen[name], effort))
-    concurrencies = {**chosen, SENDING: ours, WHOLE: ours}
+    concurrencies = {**chosen, SENDING: _WORKER_CONCURRENCY, WHOLE: _WORKER_CONCURRENCY}
     return summarize(samples, concurrencies, bare=BARE)
 
 
 def _choose(peer: _Peer, url: str, delay: float, effort: Effort) -> int:
-    return _best(peer.script, {tried: _peer(peer, url, tried, effort).rate for tried in peer.concurrencies[delay]})
-
-
-def _best(name: str, rates: Mapping[int, float]) -> int:
+    rates = {tried: _peer(peer, url, tried, effort).rate for tried in peer.concurrencies[delay]}
     best = best_concurrency(rates)
-    _say(f"{name}: best with {best} in flight of {', '.join(map(str, rates))}")
+    _say(f"{peer.script}: best with {best} in flight of {', '.join(map(str, rates))}")
     return best
 
 
@@ -93,12 +83,11 @@ def _peer(peer: _Peer, url: str, concurrency: int, effort: Effort) -> Sample:
     return Sample(requests / found["seconds"], found["cpu_seconds"] / requests * 1e6, found["peak_mib"])
 
 
-def _worker(jobs: Path, url: str, rows: int, concurrency: int) -> tuple[Sample, Sample]:
+def _worker(jobs: Path, url: str, rows: int) -> tuple[Sample, Sample]:
     """One run of the command in a fresh folder: over its sending phase, and from start to exit."""
     with tempfile.TemporaryDirectory(prefix="bench-run-") as folder:
         places = ["--ledger", f"{folder}/ledger.db", "--results", f"{folder}/results.csv"]
-        options = ["--concurrency", concurrency, "--endpoint", url, "--json", *places]
-        ended = run([WORKER_PYTHON, HERE / "phases.py", "run", jobs, *options])
+        ended = run([WORKER_PYTHON, HERE / "phases.py", "run", jobs, "--endpoint", url, "--json", *places])
         report = ended.json()
     if report["outcomes"]["assigned"] != rows:
         raise RuntimeError(f"the worker assigned {report['outcomes']} of {rows} rows")
