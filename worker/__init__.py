@@ -20,20 +20,30 @@ if TYPE_CHECKING:
     from worker.errors import AssignWorkerError
     from worker.guards import Intent
     from worker.models import Outcome
+    from worker.planning import PlanReport, make_plan
     from worker.report import RunReport
     from worker.retrying import retry_run
+    from worker.undoing import UndoPlan, plan_undo, undo_run
+    from worker.verifying import VerifyReport, verify_run
 
 __all__ = [
     "AssignWorkerError",
     "Control",
     "Intent",
     "Outcome",
+    "PlanReport",
     "Progress",
     "RunReport",
     "Settings",
+    "UndoPlan",
+    "VerifyReport",
     "load_settings",
+    "make_plan",
+    "plan_undo",
     "retry_run",
     "run_batch",
+    "undo_run",
+    "verify_run",
 ]
 
 _HOME = {
@@ -41,12 +51,19 @@ _HOME = {
     "Control": "worker.control",
     "Intent": "worker.guards",
     "Outcome": "worker.models",
+    "PlanReport": "worker.planning",
     "Progress": "worker.control",
     "RunReport": "worker.report",
     "Settings": "worker.config",
+    "UndoPlan": "worker.undoing",
+    "VerifyReport": "worker.verifying",
     "load_settings": "worker.config",
+    "make_plan": "worker.planning",
+    "plan_undo": "worker.undoing",
     "retry_run": "worker.retrying",
     "run_batch": "worker.batch",
+    "undo_run": "worker.undoing",
+    "verify_run": "worker.verifying",
 }
 
 
