@@ -106,7 +106,7 @@ async def undo_run(  # noqa: PLR0913 - keywords, each of them optional
         changed since, `failed` ones could not be undone.
 
     Raises:
-        UsageError: there is no such run, it was undone already, is itself an undo, or went to another endpoint.
+        UsageError: there is no such run, it is itself an undo, or it went to another endpoint.
         LedgerHeldError: another process works on this ledger.
         LedgerWriteError: the disk is full or failed; what was recorded is intact, and the same call resumes.
     """
@@ -125,7 +125,8 @@ async def undo_run(  # noqa: PLR0913 - keywords, each of them optional
         if undo is not None and undo.state == "open":
             return await executor.execute(partial(reopen, ledger.engine, undo), recover=recover)
         if undo is not None:
-            raise UsageError(f"run {chain.root.id} was undone already, by run {undo.id}; `show {undo.id}` tells it")
+            # The one before may have ended before its results were written: they are written again.
+            return await executor.finish(undo, note=f"run {chain.root.id} was undone already, by run {undo.id}")
         return await executor.execute(partial(_open, ledger, chain, settings), recover=recover, note=_note(chain))
 
 

@@ -241,7 +241,7 @@ def test_a_rehearsal_needs_no_key(tmp_path: Path) -> None:
 
 def test_quiet_says_nothing_on_stderr(service: Service, tmp_path: Path) -> None:
     """Not even at level info."""
-    service.configure(faults={"shares": {"http_503": 0.5}, "times": 1})
+    service.configure(faults={"shares": {"http_503": 1.0}, "times": 1})
     command = ["run", write_jobs(tmp_path / "jobs.csv", make_jobs(5)), "--log-level", "info"]
     assert "attempt" in call(command, service.environ()).err
     ended = call([*command, "--again", "--quiet"], service.environ())

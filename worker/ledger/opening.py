@@ -64,6 +64,7 @@ def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspa
                 workspace_id=run.workspace_id,
             )
         )
+        store_of(engine.dialect).note_sizes(connection)
     return get_run(engine, run.run_no)
 
 

@@ -188,6 +188,11 @@ class _Store:
         connection.execute(select(func.pg_advisory_xact_lock(_TURNS)))
 
     @staticmethod
+    def note_sizes(connection: Connection) -> None:
+        """`Store.note_sizes`: until autovacuum came by, joins of tables that were just filled would be nested loops."""
+        connection.exec_driver_sql("ANALYZE inputs, results, owners")
+
+    @staticmethod
     def result_rows(dialect: Dialect, run_no: int) -> _ResultRows:  # noqa: ARG004 - COPY is text
         """`Store.result_rows`."""
         return _ResultRows(run_no)

@@ -248,6 +248,7 @@ def note_stop(  # noqa: PLR0913 - the columns of one row
         )
         if finished:
             connection.execute(delete(unsettled).where(unsettled.c.run_no == run_no))
+        store_of(engine.dialect).note_sizes(connection)
     return get_run(engine, run_no)
 
 

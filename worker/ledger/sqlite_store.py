@@ -79,6 +79,10 @@ class _Store:
         """`Store.take_turns`: the lock on the file has seen to it."""
 
     @staticmethod
+    def note_sizes(connection: Connection) -> None:
+        """`Store.note_sizes`: its plans do not hang on sizes."""
+
+    @staticmethod
     def result_rows(dialect: Dialect, run_no: int) -> ResultRows:
         """`Store.result_rows`."""
         return ResultRows(dialect, run_no)

@@ -73,6 +73,10 @@ class Store(Protocol):
         """Until the end of this transaction, nobody else opens, claims or recovers a run."""
         ...
 
+    def note_sizes(self, connection: Connection) -> None:
+        """Tell the planner how large the tables have become, where it does not see that by itself in time."""
+        ...
+
     def result_rows(self, dialect: Dialect, run_no: int) -> ResultWriter:
         """What inserts the results of a run."""
         ...
