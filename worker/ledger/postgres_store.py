@@ -139,6 +139,10 @@ class _Session:
             self._connection = None
 
 
+def _without_nul(value: object) -> object:
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
+
+
 class _Bulk:
     """`Bulk` by COPY."""
 
@@ -149,9 +153,8 @@ class _Bulk:
         """`Bulk.many`. NUL, which PostgreSQL's text cannot hold, becomes U+FFFD."""
         with cursor.copy(self._text) as copy:
             for row in rows:
-                if any(isinstance(value, str) and "\0" in value for value in row):
-                    row = [value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in row]  # noqa: PLW2901
-                copy.write_row(row)
+                has_nul = any(isinstance(value, str) and "\0" in value for value in row)
+                copy.write_row([_without_nul(value) for value in row] if has_nul else row)
 
 
 class _ResultRows:
