@@ -12,10 +12,22 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    # A stream that the caller closed is None; nothing is to be written into whatever file takes its number.
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the exit
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the exit
+    _occupy_closed_streams()
     cli(prog_name="assign-worker")
+
+
+def _occupy_closed_streams() -> None:
+    """Let no other file take the number of a stream that the caller closed.
+
+    What is said would be written into that file, and libuv gives up on a socket that has such a number.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - takes the lowest free number
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the exit
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the exit
 
 
 if __name__ == "__main__":

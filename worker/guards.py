@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, time
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from worker.config import resolve_deadline
 from worker.models import Outcome, Stop, StopCause
+from worker.seam import WARNING_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +34,7 @@ __all__ = [
     "LastRun",
     "RowGuard",
     "declined",
+    "doubt_codes",
     "hold_back",
     "judge_canary",
     "resolve_end",
@@ -171,6 +174,22 @@ class RowGuard:
             f"row {result.row} came back with the warning {code}, which --fail-on-warning names; look at it, then run "
             f"the same command to go on from here, without --fail-on-warning {code} if more of them may come",
         )
+
+
+def doubt_codes(codes: Sequence[str]) -> list[str]:
+    """A sentence for each warning code of `--fail-on-warning` that Seam is not known to send.
+
+    None is refused: the service sends new ones before anybody writes them down.
+    """
+    sentences = []
+    for code in codes:
+        if code not in WARNING_CODES:
+            near = get_close_matches(code, WARNING_CODES, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(WARNING_CODES)}."
+            sentences.append(
+                f"--fail-on-warning {code}: Seam is not known to send such a warning; {hint} It is looked for"
+            )
+    return sentences
 
 
 def resolve_end(guards: Guards, now: datetime) -> tuple[datetime, Stop] | None:

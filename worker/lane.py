@@ -166,7 +166,8 @@ class Lane:
 HALTED: Final = {
     StopCause.KEY_REFUSED: "the service refuses the key; check it, then run the same command again",
     StopCause.WRONG_URL: "this URL does not answer as Seam does; check --endpoint",
-    StopCause.TLS: "the service's certificate cannot be trusted; nothing was sent over that connection",
+    StopCause.TLS: "no connection could be made that is secure and can be trusted, so nothing was sent over it; check "
+    "--endpoint, and --ca-file where its certificates are your own",
     StopCause.MISSING_KEY: "there is no key for this workspace",
     StopCause.PROXY: "the proxy refuses to connect; check --proxy",
 }

@@ -7,11 +7,12 @@ never fails a row. Inputs are hidden in validation errors, since replies carry P
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
 
 __all__ = [
+    "WARNING_CODES",
     "AcsCredential",
     "AcsCredentialError",
     "AcsCredentialWarning",
@@ -23,6 +24,17 @@ __all__ = [
     "Pagination",
     "UserReply",
 ]
+
+WARNING_CODES: Final = (
+    "waiting_to_be_issued",
+    "schedule_externally_modified",
+    "schedule_modified",
+    "being_deleted",
+    "unknown_issue_with_acs_credential",
+    "needs_to_be_reissued",
+    "requested_code_unavailable",
+)
+"""Of a credential, as the schema names them; the service may send others."""
 
 _OPEN = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True, protected_namespaces=())
 

@@ -104,6 +104,7 @@ def test_key_and_token_exclude_each_other() -> None:
         ("SEAM_API_KEY", TOKEN, "personal access token (seam_at…)"),
         ("SEAM_API_KEY", "sk_canary_secretsecret", "does not hold a Seam key"),
         ("SEAM_API_KEY", "seam_canary secretsecret", "does not hold a Seam key"),
+        ("SEAM_API_KEY", '"seam_canary_secretsecret"', "one line that begins with seam_…, without quotes or spaces"),
         ("SEAM_API_KEY", "seam_canary\r\nx: secretsecret", "does not hold a Seam key"),
         ("SEAM_PERSONAL_ACCESS_TOKEN", KEY, "belongs in SEAM_API_KEY"),
         ("SEAM_PERSONAL_ACCESS_TOKEN", "seam_cst1canary_secretsecret", "client session token"),

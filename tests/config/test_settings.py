@@ -27,12 +27,14 @@ from worker.errors import ConfigError
 
 OPTIONS = options_of(Settings)
 
+AUTHORITY = Path(__file__).with_name("authority.pem")
+"""The certificate of an authority that nobody has the key of."""
 CODES = ("needs_to_be_reissued", "requested_code_unavailable")
 # A value for every option, as text, and what it becomes.
 SAMPLES: dict[str, tuple[str, object]] = {
     "endpoint": ("https://example.com/", "https://example.com"),
     "proxy": ("http://proxy:3128", "http://proxy:3128"),
-    "ca_file": (__file__, Path(__file__)),
+    "ca_file": (str(AUTHORITY), AUTHORITY),
     "concurrency": ("64", 64),
     "rate": ("2.5", 2.5),
     "timeout": ("45s", 45.0),
@@ -190,10 +192,16 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
         ({"encoding": "klingon"}, "--encoding: 'klingon' is not a text encoding"),
         ({"encoding": "hex"}, "--encoding: 'hex' is not a text encoding"),
         ({"ca_file": "/nowhere.pem"}, "--ca-file: '/nowhere.pem' is not a file"),
+        ({"ca_file": __file__}, "holds no certificates in PEM format; allowed: a file of PEM certificates"),
+        ({"ca_file": "/dev/null"}, "--ca-file: '/dev/null' is not a file"),
+        ({"proxy": "foo"}, "with USER:PASSWORD@ before HOST where it asks for them"),
         (
-            {"map": ["acs_user=P"]},
-            "FIELD one of acs_credential_id, acs_user_id, user_identity_id, workspace_id",
+            {"map": ("acs_user=P", "workspace_id=W")},
+            "names 'acs_user', which is no field; allowed: FIELD=COLUMN, with FIELD one of acs_credential_id, ",
         ),
+        ({"map": ("acs_user=P", "workspace_id=W")}, "--map: 'acs_user=P', 'workspace_id=W' names 'acs_user'"),
+        ({"map": {"acs_user": "P"}}, "--map: 'acs_user=P' names 'acs_user', which is no field"),
+        ({"fail_on_warning": ("Needs Reissue",)}, "--fail-on-warning: 'Needs Reissue' names 'Needs Reissue', which is"),
         ({"name": " "}, "--name: ' ' is not allowed; allowed: text that is not empty"),
         ({"notify": ["slack.com/abc"]}, "--notify: the value is no URL; allowed: URLs as Apprise has them"),
         ({"notify_on": "sometimes"}, "--notify-on: 'sometimes' is not allowed; allowed: always, failure"),

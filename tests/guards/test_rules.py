@@ -10,9 +10,20 @@ import pytest
 
 from worker.config import Bound, Guards
 from worker.errors import ConfigError
-from worker.guards import NEEDS_A_FLAG, Intent, LastRun, RowGuard, declined, hold_back, judge_canary, resolve_end
+from worker.guards import (
+    NEEDS_A_FLAG,
+    Intent,
+    LastRun,
+    RowGuard,
+    declined,
+    doubt_codes,
+    hold_back,
+    judge_canary,
+    resolve_end,
+)
 from worker.ledger.ahead import FirstRow
 from worker.models import Outcome, Result, Stop, StopCause
+from worker.seam import WARNING_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,6 +183,21 @@ def test_warnings(codes: str | None, *, stops: bool) -> None:
         assert (row, stop.cause) == (1, StopCause.FAIL_ON_WARNING)
         assert stop.message.startswith("row 1 came back with the warning needs_to_be_reissued, which --fail-on-warning")
         assert "without --fail-on-warning needs_to_be_reissued" in stop.message
+
+
+@pytest.mark.parametrize(
+    ("codes", "hints"),
+    [
+        ((), []),
+        (("needs_to_be_reissued", "being_deleted"), []),
+        (("being_deleted", "needs_reissue"), ["needs_reissue: … did you mean needs_to_be_reissued? It is looked for"]),
+        (("colour",), [f"colour: … known are {', '.join(WARNING_CODES)}. It is looked for"]),
+    ],
+)
+def test_a_warning_that_nobody_knows(codes: tuple[str, ...], hints: list[str]) -> None:
+    """It may be new, so it is taken; whoever misspelt it is told the nearest."""
+    said = [f"--fail-on-warning {hint}".replace("…", "Seam is not known to send such a warning;") for hint in hints]
+    assert doubt_codes(codes) == said
 
 
 def test_failures_are_told_before_warnings() -> None:

@@ -18,7 +18,8 @@ from worker.cli.signals import Signals
 from worker.cli.telling import telling
 from worker.config import Settings, hide_notify_url, hide_password
 from worker.control import Control
-from worker.logs import LogAttempts
+from worker.guards import doubt_codes
+from worker.logs import LogAttempts, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -73,6 +74,8 @@ def execute(
     gc.freeze()  # what was imported stays: not to be looked through again and again while rows come and go
     with choose_teller(settings.logging) as teller, asyncio.Runner(loop_factory=loop_factory()) as runner:
         start_logs(settings, stream=teller.stream)
+        for sentence in doubt_codes(settings.guards.fail_on_warning):
+            get_logger().warning(sentence)
         with telling(settings if is_told else Settings(), name, subject) as audience:
             report = audience.report = runner.run(_run(settings, call, teller, audience, simulate=simulate))
         return report

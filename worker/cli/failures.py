@@ -35,6 +35,8 @@ def ends_quietly(invocation: Invocation) -> Iterator[None]:
     """Turn whatever leaves the block into a message and an exit code (DESIGN 3)."""
     try:
         yield
+    except click.exceptions.NoArgsIsHelpError:  # its message is the page of help
+        raise
     except click.UsageError as error:
         from worker.logs import mask_secrets  # noqa: PLC0415 - not needed where all is well
 

@@ -229,7 +229,10 @@ def make_key(value: str | SecretStr, origin: str, kind: KeyKind | None, workspac
     found = KeyKind.PERSONAL_ACCESS_TOKEN if text.startswith("seam_at") else KeyKind.API_KEY
     if not text.startswith("seam_") or not _KEY.fullmatch(text):
         expected = "seam_at…" if kind is KeyKind.PERSONAL_ACCESS_TOKEN else "seam_…"
-        raise ConfigError(f"{origin} does not hold a Seam key; allowed: one line that begins with {expected}")
+        raise ConfigError(
+            f"{origin} does not hold a Seam key; allowed: one line that begins with {expected}, without quotes or "
+            "spaces"
+        )
     if kind is KeyKind.API_KEY and found is not kind:
         raise ConfigError(
             f"{origin} holds a personal access token (seam_at…) where an API key belongs; "

@@ -5,6 +5,7 @@ A field here is all that an option needs: its flag, its variable and its key in 
 
 from __future__ import annotations
 
+import ssl
 from datetime import time, timedelta  # noqa: TC003 - pydantic reads the annotations at run time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -44,9 +45,15 @@ def _not_bool(value: object) -> object:
     return value
 
 
-def _existing_file(path: Path) -> Path:
+def _certificates(path: Path) -> Path:
     if not path.is_file():
         raise ValueError("is not a file")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        raise ValueError("holds no certificates in PEM format") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
     return path
 
 
@@ -99,11 +106,11 @@ class Target(_Section):
     proxy: Annotated[
         _SecretUrl | None,
         BeforeValidator(lambda value: value if value is None else parse_proxy(value)),
-        Leaf("http[s]://[USER:PASSWORD@]HOST[:PORT]", is_secret=True),
+        Leaf("http[s]://HOST[:PORT], with USER:PASSWORD@ before HOST where it asks for them", is_secret=True),
     ] = Field(default=None, repr=False)
     """Requests go through it; the usual proxy variables of the environment are not read."""
     ca_file: Annotated[
-        Annotated[Path, AfterValidator(_existing_file)] | None,
+        Annotated[Path, AfterValidator(_certificates)] | None,
         Leaf("a file of PEM certificates", is_path=True),
     ] = None
     """Certificates to trust in place of the system's, for a private endpoint."""

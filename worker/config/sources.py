@@ -258,8 +258,15 @@ def toml_layer(settings: type[BaseSettings], document: Mapping[str, Any], path: 
     return Layer(settings, entries)
 
 
+def _as_written(value: object) -> str:
+    """A repeated flag one by one, a table of a file as pairs: no tuple of Python's."""
+    if isinstance(value, tuple):
+        return ", ".join(ascii("=".join(map(str, item)) if isinstance(item, tuple) else item) for item in value)
+    return ascii(value)
+
+
 def _shown(value: object, leaf: Leaf) -> str:
-    text = ascii(value)
+    text = _as_written(value)
     if leaf.is_secret or _MAYBE_SECRET.search(text):
         return "the value"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

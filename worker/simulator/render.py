@@ -6,13 +6,14 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from worker.seam import WARNING_CODES
 from worker.simulator.ids import NOBODY, Draw, id_text, share_hits
 
 if TYPE_CHECKING:
     from worker.simulator.ids import Seeded, Subject
     from worker.simulator.world import Holding, Person, World
 
-__all__ = ["KINDS", "WARNING_CODES", "CredentialWriter"]
+__all__ = ["KINDS", "CredentialWriter"]
 
 
 class Kind(NamedTuple):
@@ -40,16 +41,7 @@ KINDS: Final = (
     Kind("akiles_credential", "code", "Akiles Credential"),
 )
 
-WARNING_CODES: Final = (
-    "waiting_to_be_issued",
-    "schedule_externally_modified",
-    "schedule_modified",
-    "being_deleted",
-    "unknown_issue_with_acs_credential",
-    "needs_to_be_reissued",
-    "requested_code_unavailable",
-    "simulated_unknown_warning",
-)
+_WARNINGS: Final = (*WARNING_CODES, "simulated_unknown_warning")
 
 _CREATED_AT: Final = "2026-01-15T09:30:00.000Z"
 _WARNED_AT: Final = "2026-03-01T04:05:06.123456Z"
@@ -152,7 +144,7 @@ class CredentialWriter:
         settings = self._world.settings
         if not share_hits(draws[Draw.WARNING], settings.warnings):
             return ""
-        code = WARNING_CODES[draws[Draw.WHICH_WARNING] % len(WARNING_CODES)]
+        code = _WARNINGS[draws[Draw.WHICH_WARNING] % len(_WARNINGS)]
         warning = {"created_at": _WARNED_AT, "warning_code": code, "message": f"Simulated: {code}."}
         if code == "requested_code_unavailable":
             number = draws[Draw.SECRET]

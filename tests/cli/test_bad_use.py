@@ -1,0 +1,84 @@
+"""Commands as hurried and as hostile people give them: one sentence, the right exit code, nothing sent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """One simulator for all tests here; each has jobs of its own."""
+    with Service() as service:
+        yield service
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each test in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_nothing(service: Service, tmp_path: Path, closed: str) -> None:
+    """A caller may have closed stdin, stdout or stderr: no socket and no ledger takes their numbers."""
+    jobs = make_jobs(20)
+    words = (sys.executable, "-m", "worker", "run", str(write_jobs(tmp_path / "jobs.csv", jobs)))
+    ended = subprocess.run(  # noqa: S603 - our own command
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *words],
+        env=service.environ(),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert [row["outcome"] for row in read_results(tmp_path / "jobs.results.csv")] == ["assigned"] * 20
+    assert {job["acs_credential_id"] for job in jobs} <= service.applied().keys()
+
+
+def test_a_group_without_a_command_shows_its_help_once() -> None:
+    """Exit 2, as click has it; not the help inside an error inside the help."""
+    ended = call(["fleet"], {})
+    assert ended.code == 2
+    assert ended.err.count("Usage:") == 1
+    assert "Error" not in ended.err
+
+
+def test_certificates_that_are_none_are_refused_before_anything_is_made(service: Service, tmp_path: Path) -> None:
+    """Not an internal error in the middle of the run."""
+    write_jobs(tmp_path / "jobs.csv", make_jobs(1))
+    ended = call(["run", "jobs.csv", "--ca-file", "jobs.csv"], service.environ())
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == (
+        "assign-worker: error: --ca-file: 'jobs.csv' holds no certificates in PEM format; "
+        "allowed: a file of PEM certificates\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs.csv"]
+
+
+def test_a_service_that_does_not_speak_tls(service: Service, tmp_path: Path) -> None:
+    """An endpoint whose scheme is wrong: nothing is said of certificates that nobody has seen."""
+    jobs = write_jobs(tmp_path / "jobs.csv", make_jobs(1))
+    endpoint = service.url.replace("http://", "https://")
+    ended = call(["run", jobs, "--endpoint", endpoint, "--json"], service.environ())
+    assert ended.code == 3
+    (stop,) = ended.document()["stops"]
+    assert stop["message"].startswith("no connection could be made that is secure and can be trusted")
+    assert "--endpoint" in stop["message"]
+
+
+def test_a_misspelt_warning_is_told_and_looked_for(service: Service, tmp_path: Path) -> None:
+    """It may be one that is new; the run goes on."""
+    jobs = write_jobs(tmp_path / "jobs.csv", make_jobs(1))
+    ended = call(["run", jobs, "--fail-on-warning", "needs_reissue", "--quiet"], service.environ())
+    assert ended.code == 0
+    assert "did you mean needs_to_be_reissued?" in ended.err
