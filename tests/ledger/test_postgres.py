@@ -356,13 +356,13 @@ def test_a_server_that_stays_away_ends_the_writing_with_the_lease(ledger: Ledger
     claim = claim_shards(ledger.engine, run.run_no, None, holder=holder(), now=NOW, lease=1.0)
     writer = ShardWriter(ledger.engine, claim)
     writer.write(Batch(marks={0: 1}))
-    postgres.handle.stop()
+    postgres.stop()
     began = time.monotonic()
     try:
         with pytest.raises(LedgerWriteError, match="did not come back in time") as raised:
             writer.write(Batch(results=[result(1)]))
     finally:
-        postgres.handle.ensure_postgres_running()
+        postgres.start()
     assert raised.value.exit_code == 3
     assert time.monotonic() - began < 5
     writer.close()

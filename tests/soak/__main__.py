@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tests.servers import postgres_server
 from tests.soak.disks import disk_faults, power_losses
+from tests.soak.fleets import plan, play_all, table
+from tests.soak.harms import KINDS
 from tests.soak.kills import Tally, soak
 from tests.soak.nights import count_requests, move_and_undo
 
@@ -21,15 +23,20 @@ _CHANGES = 200
 def main() -> int:
     """Parse the command line, soak, print the figures."""
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
-    parser.add_argument("--kills", type=int, default=1000, help="kill -9 so many times (default %(default)s)")
-    parser.add_argument("--terms", type=int, default=200, help="stop by SIGTERM so many times (default %(default)s)")
+    parser.add_argument("--kills", type=int, help="kill -9 so many times (default 1000, or 0 with --fleet)")
+    parser.add_argument("--terms", type=int, help="stop by SIGTERM so many times (default 200, or 0 with --fleet)")
     parser.add_argument("--seed", type=int, default=1, help="of inputs, faults and moments (default %(default)s)")
     parser.add_argument("--postgres", action="store_true", help="kill runs whose ledgers are on a PostgreSQL server")
     parser.add_argument("--power-loss", type=int, default=0, metavar="N", help="have the power go so many times")
     parser.add_argument("--disk-faults", action="store_true", help="have every write and sync of a small run fail")
     parser.add_argument("--nights", type=int, default=0, metavar="N", help="so many killed syncs, undone under kills")
     parser.add_argument("--sync-rows", type=int, default=0, metavar="N", help="count the requests of a sync of N rows")
+    parser.add_argument("--fleet", type=int, default=0, metavar="N", help="so many runs of a fleet under each harm")
+    parser.add_argument(
+        "--fleet-round", action="append", default=[], metavar="KIND:SEED", type=_round, help="one such run, once more"
+    )
     options = parser.parse_args()
+    fleet = [*options.fleet_round, *plan(options.fleet, options.seed)]
     tally = Tally()
     disks_are_well = True
     with tempfile.TemporaryDirectory(prefix="assign-worker-soak-") as folder, ExitStack() as stack:
@@ -37,8 +44,8 @@ def main() -> int:
         soak(
             Path(folder),
             tally,
-            kills=options.kills,
-            terms=options.terms,
+            kills=_or_default(options.kills, 0 if fleet else 1000),
+            terms=_or_default(options.terms, 0 if fleet else 200),
             seed=options.seed,
             tell=_tell,
             new_database=None if server is None else lambda: server.url(server.new_database()),
@@ -54,9 +61,23 @@ def main() -> int:
         if options.sync_rows:
             counted = count_requests(Path(folder) / "sync", rows=options.sync_rows, changes=_CHANGES, seed=options.seed)
             print("\n".join(counted))  # noqa: T201 - a command
+        played = play_all(fleet) if fleet else []
     print(f"seed                {options.seed}")  # noqa: T201 - a command
     print("\n".join(tally.lines()))  # noqa: T201 - a command
-    return 0 if tally.clean and disks_are_well else 1
+    if played:
+        print("\n".join(table(played)))  # noqa: T201 - a command
+    return 0 if tally.clean and disks_are_well and all(each.clean for each in played) else 1
+
+
+def _or_default(given: int | None, default: int) -> int:
+    return default if given is None else given
+
+
+def _round(said: str) -> tuple[str, int]:
+    kind, _, seed = said.partition(":")
+    if kind not in KINDS:
+        raise argparse.ArgumentTypeError(f"{kind} is none of {', '.join(KINDS)}")
+    return kind, int(seed)
 
 
 def _say(line: str) -> None:

@@ -44,9 +44,10 @@ TASK: Final = "assign-worker.shard"
 _CONNECTIONS: Final = 4
 
 _IS_OURS: Final = (
-    "SELECT 1 FROM procrastinate_jobs"
+    "SELECT abort_requested FROM procrastinate_jobs"
     " WHERE id = %(job)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker)s FOR UPDATE"
 )
+_AT_ONCE: Final = dict.fromkeys(("retry_at", "new_priority", "new_queue_name", "new_lock"))
 
 
 def queue_of(endpoint: str) -> str:
@@ -59,7 +60,10 @@ class OwnJobs(JobManager):
     """Ends and reschedules a job only while the worker that was given it still has it."""
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: FBT001 - the base's signature
-        """`JobManager.finish_job`, for a job of ours; else nothing."""
+        """`JobManager.finish_job`, for a job of ours; else nothing.
+
+        One that was cancelled and is wanted again since is taken up once more.
+        """
         await self._change(job, "finish_job", status=status.value, delete_job=delete_job)
 
     async def retry_job(
@@ -71,18 +75,21 @@ class OwnJobs(JobManager):
         lock: str | None = None,
     ) -> None:
         """`JobManager.retry_job`, for a job of ours; else nothing."""
-        await self._change(
-            job, "retry_job", retry_at=retry_at, new_priority=priority, new_queue_name=queue, new_lock=lock
-        )
+        again = {"retry_at": retry_at, "new_priority": priority, "new_queue_name": queue, "new_lock": lock}
+        await self._change(job, "retry_job", **again)
 
     async def _change(self, job: Job, query: str, **values: Any) -> None:  # noqa: ANN401 - of the driver
         connector = self.connector
         assert isinstance(connector, PsycopgConnector)  # noqa: S101 - made below
         async with connector.pool.connection() as connection:
             ours = await connection.execute(_IS_OURS, {"job": job.id, "worker": job.worker_id})
-            if await ours.fetchone() is None:
+            found = await ours.fetchone()
+            if found is None:
                 get_logger().info("a job is no longer this worker's", job=job.id)
                 return
+            (is_cancelled,) = found
+            if values.get("status") == Status.ABORTED.value and not is_cancelled:
+                query, values = "retry_job", _AT_ONCE
             await connector.execute_query_all_async_with_connection(
                 connection, query=sql.queries[query], job_id=job.id, **values
             )

@@ -11,12 +11,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from procrastinate import sql
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, and_, cast, select
+from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, Table, Text, and_, cast, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.fleet.engine import TASK, Job, queue_of
 from worker.ledger.claims import has_open_rows
-from worker.ledger.runs import RUN, note_stop
+from worker.ledger.runs import RUN, end_execution
 from worker.ledger.store import store_of
 from worker.ledger.tables import runs, shards
 from worker.models import StopCause
@@ -44,6 +44,7 @@ _table = Table(
     Column("args", JSONB),
     Column("status", Text),
     Column("attempts", Integer),
+    Column("abort_requested", Boolean),
 )
 _status = cast(_table.c.status, Text)
 _run_no = _table.c.args["run"].as_integer()
@@ -126,17 +127,28 @@ def _finish(engine: Engine, run_no: int, seconds: float) -> None:
     is_done = not has_open_rows(engine, run_no)
     with engine.begin() as connection:
         store_of(connection.dialect).take_turns(connection)
-        if connection.execute(select(runs.c.run_no).where(runs.c.run_no == run_no, _is_open)).first() is None:
+        if not _is_still_open(connection, run_no):
             return
         _forget(connection, run_no, _ENDED)
-    if is_done:
-        note_stop(engine, run_no, finished=True, cause=None, message=None, seconds=seconds, now=time.time())
+        if is_done:  # in the same transaction, since an open run without jobs gets new ones
+            end_execution(connection, run_no, finished=True, cause=None, message=None, seconds=seconds, now=time.time())
+    with engine.begin() as connection:
+        store_of(connection.dialect).note_sizes(connection)
+
+
+def _is_still_open(connection: Connection, run_no: int) -> bool:
+    return connection.execute(select(runs.c.run_no).where(runs.c.run_no == run_no, _is_open)).first() is not None
 
 
 def cancel(engine: Engine, run: Run, message: str) -> int:
-    """Have no more of a run sent: waiting jobs go, jobs under way are told to drain; how many jobs that were."""
+    """Have no more of a run sent: waiting jobs go, jobs under way are told to drain; how many jobs that were.
+
+    A run that has ended meanwhile stays as it is.
+    """
     with engine.begin() as connection:
         store_of(connection.dialect).take_turns(connection)
+        if not _is_still_open(connection, run.run_no):
+            return 0
         under_way = connection.execute(
             select(_table.c.id).where(_is_ours, _run_no == run.run_no, _status.in_(["todo", "doing"]))
         )
@@ -144,23 +156,31 @@ def cancel(engine: Engine, run: Run, message: str) -> int:
         numbers = under_way.scalars().all()
         for number in numbers:
             driver.execute(sql.queries["cancel_job"], {"job_id": number, "abort": True, "delete_job": False})
-    note_stop(
-        engine,
-        run.run_no,
-        finished=False,
-        cause=StopCause.CANCELLED.value,
-        message=message,
-        seconds=0.0,
-        now=time.time(),
-    )
+        end_execution(
+            connection,
+            run.run_no,
+            finished=False,
+            cause=StopCause.CANCELLED.value,
+            message=message,
+            seconds=0.0,
+            now=time.time(),
+        )
     return len(numbers)
 
 
 def revive(engine: Engine, run: Run) -> None:
-    """Let a run that was cancelled get jobs again; what is done stays done."""
+    """Let a run that was cancelled get jobs again; what is done stays done.
+
+    A job that still drains, or whose worker died meanwhile, is not to end as cancelled any more: see `OwnJobs`.
+    """
     with engine.begin() as connection:
         store_of(connection.dialect).take_turns(connection)
         _forget(connection, run.run_no, ("failed", "cancelled", "aborted"))
+        connection.execute(
+            _table.update()
+            .where(_is_ours, _run_no == run.run_no, _table.c.abort_requested)
+            .values(abort_requested=False)
+        )
 
 
 def _forget(connection: Connection, run_no: int, statuses: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "delete_run",
     "discard_run",
     "discard_staging",
+    "end_execution",
     "find_alike",
     "get_run",
     "insert_run",
@@ -235,21 +236,35 @@ def note_stop(  # noqa: PLR0913 - the columns of one row
 ) -> Run:
     """End an execution; a finished run's `unsettled` notes are dropped."""
     with engine.begin() as connection:
-        connection.execute(
-            update(runs)
-            .where(runs.c.run_no == run_no)
-            .values(
-                state="finished" if finished else "open",
-                stop_cause=cause,
-                stop_message=message,
-                stopped_at=now,
-                sending_seconds=runs.c.sending_seconds + seconds,
-            )
-        )
-        if finished:
-            connection.execute(delete(unsettled).where(unsettled.c.run_no == run_no))
+        end_execution(connection, run_no, finished=finished, cause=cause, message=message, seconds=seconds, now=now)
         store_of(engine.dialect).note_sizes(connection)
     return get_run(engine, run_no)
+
+
+def end_execution(  # noqa: PLR0913 - likewise
+    connection: Connection,
+    run_no: int,
+    *,
+    finished: bool,
+    cause: str | None,
+    message: str | None,
+    seconds: float,
+    now: float,
+) -> None:
+    """`note_stop`, within a transaction."""
+    connection.execute(
+        update(runs)
+        .where(runs.c.run_no == run_no)
+        .values(
+            state="finished" if finished else "open",
+            stop_cause=cause,
+            stop_message=message,
+            stopped_at=now,
+            sending_seconds=runs.c.sending_seconds + seconds,
+        )
+    )
+    if finished:
+        connection.execute(delete(unsettled).where(unsettled.c.run_no == run_no))
 
 
 def delete_run(connection: Connection, run_no: int) -> None:

@@ -93,6 +93,8 @@ class RunningSimulator:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
+        if not path.startswith("/"):  # the whole URL: it came through a plain proxy
+            path = request.rel_url.raw_path
         if path.startswith(_CONTROL):
             return await self._admin.answer(request, path)
         try:
