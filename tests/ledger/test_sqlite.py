@@ -59,6 +59,16 @@ def test_a_file_that_is_no_ledger_is_left_alone(tmp_path: Path, content: bytes, 
     with pytest.raises(LedgerError, match=said):
         Ledger(str(path), exclusive=True)
     assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_no_ledger(tmp_path: Path) -> None:
+    """Nothing is put beside it either."""
+    folder = tmp_path / "ledgers"
+    folder.mkdir()
+    with pytest.raises(LedgerError, match="is a folder; name a file in it with --ledger"):
+        Ledger(str(folder), exclusive=True)
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
@@ -71,6 +81,7 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="another program"):
         Ledger(str(path), exclusive=True)
     assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_newer_ledger_is_left_alone(tmp_path: Path) -> None:

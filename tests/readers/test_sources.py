@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import re
 import sys
@@ -56,6 +58,7 @@ class _Failing(io.BytesIO):
         ("jobs.csv.zst", zstd.compress(PLAIN[:1000]) + zstd.compress(PLAIN[1000:])),
         ("jobs", gzip.compress(PLAIN)),
         ("jobs", zstd.compress(PLAIN)),
+        ("jobs.csv.zst", b"\x50\x2a\x4d\x18\x04\0\0\0skip" + zstd.compress(PLAIN)),
     ],
 )
 def test_compressed_or_not(tmp_path: Path, name: str, content: bytes) -> None:
@@ -84,13 +87,27 @@ def test_no_digest_before_the_end(tmp_path: Path) -> None:
         ("a.csv.gz", gzip.compress(PLAIN)[:-9], r"is cut short: its gzip stream ends after line \d+\."),
         ("a.csv.gz", gzip.compress(PLAIN)[:-8] + b"12345678", r"is damaged after line \d+: its gzip stream"),
         ("a.csv.gz", gzip.compress(PLAIN) + b"tail", r"is damaged after line \d+: its gzip stream"),
-        ("a.csv.gz", PLAIN, r"is damaged before its first line: its gzip stream"),
+        ("a.csv.gz", PLAIN, r"is named as if it were compressed by gzip, and is not: rename it if it is plain text"),
         ("a.csv.gz", b"\x1f\x8b\x08\x00" + b"\xff" * 50, r"is damaged before its first line: its gzip stream"),
         ("a.csv.gz", b"", r"is cut short: its gzip stream ends before its first line\."),
         ("a.jsonl.zst", b"", r"is cut short: its zstd stream ends before its first line\."),
         ("a.csv.zst", zstd.compress(PLAIN)[:-9], r"is cut short: its zstd stream ends after line \d+\."),
         ("a.csv.zst", zstd.compress(PLAIN) + b"tail", r"is damaged after line \d+: its zstd stream"),
-        ("a.csv.zst", PLAIN, r"is damaged before its first line: its zstd stream"),
+        ("a.csv.zst", PLAIN, r"is named as if it were compressed by zstd, and is not: rename it if it is plain text"),
+        ("a.csv.zst", b"\x28\xb5\x2f\xfd" + b"\xff" * 50, r"is damaged before its first line: its zstd stream"),
+        (
+            "a.xlsx",
+            b"PK\x03\x04" + b"\x14" * 50,
+            r"is a spreadsheet program's own file or a ZIP archive, not CSV or JSO",
+        ),
+        (
+            "a.csv.gz",
+            b"PK\x03\x04" + b"\x14" * 50,
+            r"own file or a ZIP archive, not CSV or JSONL: save it as CSV in UTF-8",
+        ),
+        ("a.xls", b"\xd0\xcf\x11\xe0" + b"\0" * 50, r"own file, not CSV or JSONL: save it as CSV in UTF-8\."),
+        ("a.csv.xz", lzma.compress(PLAIN), r"is compressed by xz, not CSV or JSONL: unpack it, or compress it by gzip"),
+        ("a.csv", bz2.compress(PLAIN), r"is compressed by bzip2, not CSV or JSONL: unpack it, or compress it by gzip"),
     ],
 )
 def test_damaged_streams(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -90,11 +90,15 @@ def _root_message(error: Exception) -> str:
 
 
 def check_place(path: Path) -> None:
-    """Refuse a folder that is not there, and a file system whose locks cannot be trusted.
+    """Refuse what is no ledger, a folder that is not there, and a file system whose locks cannot be trusted.
 
     Raises:
-        LedgerError: the ledger cannot lie there.
+        LedgerError: the ledger cannot lie there; nothing was made, no lock's file either.
     """
+    if path.is_dir():
+        raise LedgerError(f"the ledger {path} is a folder; name a file in it with --ledger")
+    if path.exists() or path.is_symlink():
+        _version_of(path, create=False)
     parent = path.absolute().parent
     if not parent.is_dir():
         raise LedgerError(f"cannot put the ledger at {path}: the folder {parent} does not exist")

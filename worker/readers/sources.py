@@ -8,7 +8,7 @@ import io
 import sys
 import zlib
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from worker.errors import InputError
 
@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 __all__ = ["Source", "hash_file"]
 
 _BUFFER = 256 * 1024
+_GZIP: Final = b"\x1f\x8b"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_SKIPPED: Final = b"\x2a\x4d\x18"
+"""After any byte: a frame that only zstd's own tools read, which may stand first."""
+_STRANGE: Final = (
+    (b"PK\x03\x04", "a spreadsheet program's own file or a ZIP archive", "save it as CSV in UTF-8, or unpack it"),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet program's own file", "save it as CSV in UTF-8"),
+    (b"\xfd7zX", "compressed by xz", "unpack it, or compress it by gzip or zstd"),
+    (b"BZh9", "compressed by bzip2", "unpack it, or compress it by gzip or zstd"),
+)
+"""How files begin that people take for tables: what they are, and what to do."""
 
 
 class _Stream(Protocol):
@@ -125,13 +136,25 @@ class Source:
         self._close()
 
     def _decompressed(self, raw: io.BufferedReader[_Hashed], head: bytes, name: str, opened: ExitStack) -> _Stream:
-        if name.endswith(".gz") or (not name.endswith(".zst") and head.startswith(b"\x1f\x8b")):
-            self.compression = "gzip"
+        for magic, what, advice in _STRANGE:
+            if head.startswith(magic):
+                raise InputError(f"{self.label} is {what}, not CSV or JSONL: {advice}.")
+        if name.endswith(".gz") or (not name.endswith(".zst") and head.startswith(_GZIP)):
+            self._expect("gzip", is_so=_GZIP.startswith(head[:2]))
             return opened.enter_context(gzip.GzipFile(fileobj=raw))
-        if name.endswith(".zst") or head.startswith(b"\x28\xb5\x2f\xfd"):
-            self.compression = "zstd"
+        if name.endswith(".zst") or head.startswith(_ZSTD):
+            self._expect("zstd", is_so=_ZSTD.startswith(head) or head.endswith(_SKIPPED))
             return opened.enter_context(zstd.ZstdFile(raw))
         return raw
+
+    def _expect(self, compression: str, *, is_so: bool) -> None:
+        """Take note of the compression; a file that is only named so has another fault than damage."""
+        self.compression = compression
+        if not is_so:
+            raise InputError(
+                f"{self.label} is named as if it were compressed by {compression}, and is not: rename it if it is plain"
+                " text, or fetch it again."
+            )
 
     def _cut_short(self, where: str) -> InputError:
         return InputError(
