@@ -24,7 +24,8 @@ from worker.guards import Intent, LastRun, declined, hold_back, resolve_end
 from worker.ledger import holder
 from worker.ledger.ahead import count_intentions
 from worker.ledger.chains import chain_before
-from worker.ledger.claims import doubt_open_rows, has_open_rows
+from worker.ledger.claims import has_open_rows
+from worker.ledger.doubts import doubt_open_rows
 from worker.ledger.held import require_free
 from worker.ledger.intentions import Intention, decide_by_owners, unread_shards, wanted_by_sync
 from worker.ledger.queries import count_by_workspace, group_rows

@@ -106,7 +106,12 @@ class OpenRows:
         """Claim the run and send what is open of it, up to row `through`."""
         around, run = self._around, self._run
         claim = await asyncio.to_thread(
-            claim_run, self._engine, run.run_no, holder=holder(), now=self._began, through=through
+            claim_run,
+            self._engine,
+            run.run_no,
+            holder=holder(timeout=around.settings.sending.timeout),
+            now=self._began,
+            through=through,
         )
         claim = replace(claim, shards=tuple(shard for shard in claim.shards if shard.shard not in self._without))
         claimed = await asyncio.to_thread(ClaimedRun, self._engine, claim, through=through)
@@ -139,7 +144,7 @@ class OpenRows:
         The first part waits for those of the other parts too: later claims follow this one and know of no such holder.
         """
         around = self._around
-        rest = 0.0 if claim.lapsed is None else around.settings.sending.timeout - claim.lapsed
+        rest = claim.settles_in
         if rest > 0 and (is_first_part or any(shard.carried for shard in claim.shards)):
             note = f"waiting {rest:.0f} s for what the process before may still have under way"
             around.watch(Progress("sending", self._run.rows, 0, note=note))

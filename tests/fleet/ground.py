@@ -91,6 +91,14 @@ class FleetGround:
             event["kind"] == "received" and event["route"] == "assign" for event in fetch_events(self.server.url)
         )
 
+    def keys_of_all_but(self, missing: int) -> tuple[str, dict[str, str]]:
+        """Settings that name a key for each workspace except the first ones, and the variables that hold them."""
+        config = self.folder / "keys.toml"
+        named = range(missing, len(self.workspaces))
+        tables = [f'[workspaces."{self.workspaces[number]}"]\napi_key_env = "KEY_{number}"\n' for number in named]
+        config.write_text("\n".join(tables))
+        return str(config), {f"KEY_{number}": f"seam_key_of_{number}" for number in named}
+
     def wait_until_alive(self, count: int) -> None:
         """Until so many workers wait for work."""
         self.call("fleet", "init")

@@ -117,15 +117,9 @@ def test_a_worker_without_a_way_to_the_service_leaves_the_work_to_others(ground:
 def test_a_workspace_without_a_key_waits_while_others_go_on(ground: FleetGround) -> None:
     """The worker says which key is missing; a worker that has it does the rest."""
     ground.shrink(10)
-    config = ground.folder / "keys.toml"
-    tables = [
-        f'[workspaces."{workspace}"]\napi_key_env = "KEY_{number}"\n'
-        for number, workspace in enumerate(ground.workspaces[1:], start=1)
-    ]
-    config.write_text("\n".join(tables))
-    keys = {f"KEY_{number}": f"seam_key_of_{number}" for number in range(1, len(ground.workspaces))}
+    config, keys = ground.keys_of_all_but(1)
     ground.submit()
-    with ground.worker("--config", str(config), without="SEAM_PERSONAL_ACCESS_TOKEN", **keys) as poor:
+    with ground.worker("--config", config, without="SEAM_PERSONAL_ACCESS_TOKEN", **keys) as poor:
         each = len(ground.rows) // len(ground.workspaces)
         wait_for(lambda: bool(ground.status()["outcomes"].get("pending") == each))
         (waiting,) = (place for place in ground.status()["workspaces"] if "pending" in place["outcomes"])

@@ -12,7 +12,8 @@ from sqlalchemy import text
 from tests.ledger.filling import finished, result, row, staged, uuid
 from worker.fleet import Timing, cancel, install
 from worker.fleet.engine import make_app, make_manager
-from worker.fleet.jobs import defer_missing, finish_runs, revive
+from worker.fleet.groups import LEAST_GROUPS
+from worker.fleet.jobs import defer_missing, finish_runs, put_off, revive
 from worker.ledger import Ledger
 from worker.ledger.runs import get_run
 from worker.ledger.store import store_of
@@ -40,8 +41,8 @@ def submitted(ledger: Ledger, **changed: Any) -> Run:
 
 
 def jobs(ledger: Ledger) -> list[tuple[Any, ...]]:
-    """(shard, lock, status) of all jobs."""
-    query = text("SELECT (args->>'shard')::int, lock, status::text FROM procrastinate_jobs ORDER BY 1")
+    """(shards, lock, status) of all jobs."""
+    query = text("SELECT args->'shards', lock, status::text FROM procrastinate_jobs ORDER BY id")
     with ledger.engine.connect() as connection:
         return [tuple(job) for job in connection.execute(query)]
 
@@ -57,7 +58,7 @@ def test_the_tables_are_made_once(shared: Ledger) -> None:
     assert install(shared.engine) is False
 
 
-def test_every_shard_of_an_open_run_gets_one_job(shared: Ledger) -> None:
+def test_every_shard_of_an_open_run_gets_a_job(shared: Ledger) -> None:
     """With the lock of its workspace; a second look makes none; other runs get none."""
     submitted(shared)
     submitted(shared, mode="plain:allow", name="other")
@@ -65,7 +66,47 @@ def test_every_shard_of_an_open_run_gets_one_job(shared: Ledger) -> None:
     assert defer_missing(shared.engine, make_manager()) == 2
     assert defer_missing(shared.engine, make_manager()) == 0
     endpoint = "http://127.0.0.1:1"
-    assert jobs(shared) == [(0, f"{endpoint} {uuid(1)}", "todo"), (1, f"{endpoint} {uuid(2)}", "todo")]
+    assert jobs(shared) == [([1], f"{endpoint} {uuid(2)}", "todo"), ([0], f"{endpoint} {uuid(1)}", "todo")]
+
+
+def test_small_workspaces_share_jobs(shared: Ledger) -> None:
+    """Of which none needs a lock; shards that have none, beside an old job of one shard, get one again."""
+    staged(shared.engine, [row(number, workspace=number) for number in range(1, 41)], mode=MODE)
+    assert defer_missing(shared.engine, make_manager()) == LEAST_GROUPS
+    made = jobs(shared)
+    assert sorted(shard for covered, _, _ in made for shard in covered) == list(range(40))
+    assert {lock for covered, lock, _ in made if len(covered) > 1} == {None}
+    with shared.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE procrastinate_jobs SET args = args - 'shards' || '{\"shard\": 0}' WHERE id = 1")
+        )
+    assert defer_missing(shared.engine, make_manager()) == 1
+    assert sorted([0, *(shard for covered, _, _ in jobs(shared) for shard in covered or ())]) == list(range(40))
+
+
+async def test_what_is_put_off_gets_a_job_of_its_own(shared: Ledger, database: str) -> None:
+    """For later; the rest stays in the job under way, and no shard is in two or in none. A zombie changes nothing."""
+    run = staged(shared.engine, [row(number, workspace=number) for number in range(1, 41)], mode=MODE)
+    defer_missing(shared.engine, make_manager())
+    app = make_app(database, patience=10)
+    async with app.open_async():
+        manager = app.job_manager
+        mine, others = await manager.register_worker(), await manager.register_worker()
+        job = await manager.fetch_job(queues=None, worker_id=mine)
+        assert job is not None
+        covers: Any = job.task_kwargs["shards"]
+        first, *rest = covers
+        put_off(shared.engine, make_manager(), job.evolve(worker_id=others), run, [first], pause=60.0)
+        assert len(jobs(shared)) == LEAST_GROUPS
+        put_off(shared.engine, make_manager(), job, run, [first], pause=60.0)
+        covered = [shards for shards, _, _ in jobs(shared)]
+        assert (covered[-1], rest in covered, len(covered)) == ([first], True, LEAST_GROUPS + 1)
+        with shared.engine.connect() as connection:
+            due = connection.execute(text("SELECT max(scheduled_at) > now() + '50 s' FROM procrastinate_jobs"))
+            assert due.scalar_one()
+        assert defer_missing(shared.engine, make_manager()) == 0
+        await manager.retry_job(job)  # the two may wait beside each other
+    assert all(status == "todo" for _, _, status in jobs(shared))
 
 
 def test_a_run_ends_with_its_last_shard(shared: Ledger) -> None:

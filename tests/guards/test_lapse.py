@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from worker import Control, Settings
-from worker.config import Sending
 from worker.ledger.claims import Claim, OpenRow, ShardClaim
 from worker.models import Job, UserKey
 from worker.paths import Paths
@@ -34,17 +33,16 @@ class Waiting(Control):
 
 
 @pytest.mark.parametrize(
-    ("lapsed", "carried", "is_first_part", "waits"),
+    ("settles_in", "carried", "is_first_part", "waits"),
     [
-        (None, (OPEN,), True, []),
-        (5.0, (OPEN,), False, [25.0]),
-        (5.0, (), False, []),
-        (5.0, (), True, [25.0]),
-        (31.0, (OPEN,), True, []),
+        (0.0, (OPEN,), True, []),
+        (25.0, (OPEN,), False, [25.0]),
+        (25.0, (), False, []),
+        (25.0, (), True, [25.0]),
     ],
 )
 async def test_the_timeout_of_a_lapsed_holder(
-    *, lapsed: float | None, carried: tuple[OpenRow, ...], is_first_part: bool, waits: list[float]
+    *, settles_in: float, carried: tuple[OpenRow, ...], is_first_part: bool, waits: list[float]
 ) -> None:
     """A canary waits although its own rows are all fresh: the claim of the rest knows of no former holder any more."""
     control = Waiting()
@@ -55,9 +53,9 @@ async def test_the_timeout_of_a_lapsed_holder(
         unused,
         unused,
         run,
-        Surroundings(Settings(sending=Sending(timeout=30)), paths, control),
+        Surroundings(Settings(), paths, control),
         before={None: Counter()},
     )
-    claim = Claim(1, "r", (ShardClaim(0, None, 2, 9, 10, carried),), lapsed=lapsed)
+    claim = Claim(1, "r", (ShardClaim(0, None, 2, 9, 10, carried),), settles_in=settles_in)
     await rows._let_lapse(claim, is_first_part=is_first_part)
     assert control.waits == waits

@@ -16,7 +16,7 @@ from tests.ledger.filling import NOW, claimed, result, row, settle, staged
 from worker.errors import FenceLostError, LedgerError, LedgerHeldError, LedgerWriteError
 from worker.ledger import Ledger, holder
 from worker.ledger.claimed import ClaimedRun
-from worker.ledger.claims import Batch, claim_run, claim_shards, fetch_fresh
+from worker.ledger.claims import Batch, claim_free, claim_run, claim_shards, fetch_fresh
 from worker.ledger.leases import Lease
 from worker.ledger.queries import stream_export
 from worker.ledger.runs import create_run, discard_staging, get_run
@@ -149,16 +149,16 @@ def test_a_live_holder_is_named(ledger: Ledger) -> None:
 
 
 def test_a_lapsed_lease_can_be_taken_and_its_holder_writes_nothing_more(ledger: Ledger) -> None:
-    """The epoch rose: the old holder's whole batch is refused; how long ago it lapsed is told."""
+    """The epoch rose: the old holder's whole batch is refused; when its last request must be over is told."""
     run = staged(ledger.engine, [row(1), row(2)])
-    old = claim_shards(ledger.engine, run.run_no, None, holder=ELSEWHERE, now=NOW, lease=0.2)
-    assert old.lapsed is None
+    patient = ELSEWHERE.replace("}", ', "timeout": 60.0}')
+    old = claim_shards(ledger.engine, run.run_no, None, holder=patient, now=NOW, lease=0.2)
+    assert old.settles_in == 0.0
     time.sleep(0.3)
     assert old.lease is not None
     assert not old.lease.holds()
-    new = claim_run(ledger.engine, run.run_no, holder=holder(), now=NOW)
-    assert new.lapsed is not None
-    assert 0.05 < new.lapsed < 10
+    new = claim_run(ledger.engine, run.run_no, holder=holder(timeout=5.0), now=NOW)
+    assert 50 < new.settles_in < 60  # by the timeout of the one before, not by one's own
     zombie = ShardWriter(ledger.engine, old)
     for batch in (Batch(results=[result(1)], marks={0: 2}), Batch(lowered={0: 0}), Batch(notes=[(1, False, 1)])):
         with pytest.raises(FenceLostError):
@@ -178,7 +178,7 @@ def test_a_process_of_this_machine_that_has_ended_holds_nothing(ledger: Ledger) 
     dead = holder().replace(f'"pid": {_pid(holder())}', '"pid": 4194305')
     claim_run(ledger.engine, run.run_no, holder=dead, now=NOW)
     claim = claim_run(ledger.engine, run.run_no, holder=holder(), now=NOW)
-    assert (claim.shards[0].epoch, claim.lapsed) == (2, None)
+    assert (claim.shards[0].epoch, claim.settles_in) == (2, 0.0)
 
 
 def _pid(said: str) -> int:
@@ -190,7 +190,7 @@ def test_a_claim_given_back_is_free_at_once(ledger: Ledger) -> None:
     run = staged(ledger.engine, [row(1)])
     claimed_run = ClaimedRun(ledger.engine, claim_run(ledger.engine, run.run_no, holder=ELSEWHERE, now=NOW))
     claimed_run.close()
-    assert claim_run(ledger.engine, run.run_no, holder=holder(), now=NOW).lapsed is None
+    assert claim_run(ledger.engine, run.run_no, holder=holder(timeout=5.0), now=NOW).settles_in == 0.0
 
 
 def test_a_lease_is_renewed_while_it_is_held(ledger: Ledger) -> None:
@@ -221,6 +221,23 @@ def test_shards_are_claimed_one_by_one(ledger: Ledger) -> None:
         connection.execute(update(shards).where(shards.c.shard == 2).values(lease_until=None))
     with pytest.raises(LedgerHeldError, match="works on the same workspace"):
         claim_shards(ledger.engine, run.run_no, [2], holder=holder(), now=NOW)
+
+
+def test_of_a_group_what_is_free_is_claimed(ledger: Ledger) -> None:
+    """What another process, another claim of one's own or another run has in hand is left, each with the reason."""
+    run = staged(ledger.engine, [row(number, workspace=number) for number in range(1, 5)])
+    other = staged(ledger.engine, [row(9, workspace=3)], sha256="b", name="other")
+    claim_shards(ledger.engine, run.run_no, [0], holder=ELSEWHERE, now=NOW)
+    claim_shards(ledger.engine, run.run_no, [1], holder=holder(part="one"), now=NOW)
+    claim_shards(ledger.engine, other.run_no, None, holder=holder(part="one"), now=NOW)
+    claim, held = claim_free(ledger.engine, run.run_no, [0, 1, 2, 3], holder=holder(part="two"), now=NOW, lease=30.0)
+    assert claim is not None
+    assert [(shard.shard, shard.epoch) for shard in claim.shards] == [(3, 1)]
+    assert held.keys() == {0, 1, 2}
+    assert "process 7 on far" in held[0]
+    assert f"run {other.id} works on the same workspace" in held[2]
+    nothing, reasons = claim_free(ledger.engine, run.run_no, [0, 2], holder=holder(part="two"), now=NOW, lease=30.0)
+    assert (nothing, set(reasons)) == (None, {0, 2})
 
 
 def test_another_run_on_the_same_workspace_is_refused(ledger: Ledger) -> None:

@@ -1,6 +1,6 @@
 """The same run over many machines (DESIGN 10): Procrastinate schedules, the ledger's fence decides.
 
-    submit ──rows──> ledger <──jobs, one a shard──> worker, worker, worker ──> service
+    submit ──rows──> ledger <──jobs, for its shards──> worker, worker, worker ──> service
 
 `submit` stages a file; `FleetWorker` takes shards until it is stopped. Nothing that matters is in the engine's
 tables: they are made again from the ledger.

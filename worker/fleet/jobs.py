@@ -1,4 +1,4 @@
-"""What a fleet's run has to do, as the engine's jobs: one a shard.
+"""What a fleet's run has to do, as the engine's jobs: each covers some of its shards, and every shard has one.
 
 The engine's table holds the jobs of open runs alone, and is brought in line with the ledger by the same few
 statements whatever has happened: a run that was opened by a process that died before it made jobs gets them from
@@ -8,13 +8,15 @@ whoever looks next, and the last shard of a run ends it, whoever worked on it.
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from procrastinate import sql
-from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, Table, Text, and_, cast, select
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, MetaData, Table, Text, and_, cast, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.fleet.engine import TASK, Job, queue_of
+from worker.fleet.groups import SizedShard, make_groups
 from worker.ledger.claims import has_open_rows
 from worker.ledger.runs import RUN, end_execution
 from worker.ledger.store import store_of
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from worker.ledger.runs import Run
 
-__all__ = ["FLEET", "cancel", "defer_missing", "finish_runs", "is_fleets", "jobs_of", "revive"]
+__all__ = ["FLEET", "cancel", "defer_missing", "finish_runs", "is_fleets", "jobs_of", "put_off", "revive"]
 
 FLEET: Final = "fleet"
 """How `runs.mode` begins, of a run over many machines; a retry of one is a run of one process, as any."""
@@ -43,21 +45,25 @@ _table = Table(
     Column("task_name", Text),
     Column("args", JSONB),
     Column("status", Text),
-    Column("attempts", Integer),
+    Column("scheduled_at", DateTime(timezone=True)),
+    Column("queueing_lock", Text),
+    Column("worker_id", BigInteger),
     Column("abort_requested", Boolean),
 )
 _status = cast(_table.c.status, Text)
 _run_no = _table.c.args["run"].as_integer()
 _is_ours = _table.c.task_name == TASK
-_jobs: Final = (
-    select(_run_no.label("run_no"), _table.c.args["shard"].as_integer().label("shard"), _status.label("status"))
-    .where(_is_ours)
-    .subquery("jobs")
-)
+# A job that was made before there were groups names its one shard.
+_covered = func.jsonb_array_elements_text(
+    func.coalesce(_table.c.args["shards"], func.jsonb_build_array(_table.c.args["shard"]))
+).column_valued("covered", joins_implicitly=True)
+_shard = cast(_covered, Integer).label("shard")
+_unfolded: Final = select(_run_no.label("run_no"), _shard, _status.label("status")).select_from(_table)
+_jobs: Final = _unfolded.where(_is_ours).subquery("jobs")
 _with_job: Final = shards.outerjoin(_jobs, and_(_jobs.c.run_no == shards.c.run_no, _jobs.c.shard == shards.c.shard))
 _is_open: Final = and_(runs.c.kind == RUN, runs.c.mode.startswith(f"{FLEET}:"), runs.c.state == "open")
 _MISSING: Final = (
-    select(runs.c.id, runs.c.endpoint, shards.c.run_no, shards.c.shard, shards.c.workspace_id)
+    select(runs.c.id, runs.c.endpoint, shards.c.run_no, shards.c.shard)
     .select_from(_with_job.join(runs, runs.c.run_no == shards.c.run_no))
     .where(_is_open, _jobs.c.status.is_(None))
     .order_by(shards.c.run_no, shards.c.shard)
@@ -79,9 +85,8 @@ def is_fleets(run: Run) -> bool:
 
 
 def jobs_of(run: Run) -> Select[Any]:
-    """(shard, status, attempts) of the run's jobs; a run that is done has none."""
-    shard = _table.c.args["shard"].as_integer().label("shard")
-    return select(shard, _status.label("status"), _table.c.attempts).where(_is_ours, _run_no == run.run_no)
+    """(run_no, shard, status, scheduled_at) by the run's jobs; a run that is done has none."""
+    return _unfolded.add_columns(_table.c.scheduled_at).where(_is_ours, _run_no == run.run_no)
 
 
 def defer_missing(engine: Engine, manager: JobManager) -> int:
@@ -91,22 +96,83 @@ def defer_missing(engine: Engine, manager: JobManager) -> int:
             return 0
     with engine.begin() as connection:
         store_of(connection.dialect).take_turns(connection)
-        missing = connection.execute(_MISSING).all()
-        for first in range(0, len(missing), _AT_ONCE):
-            jobs = [_job(row) for row in missing[first : first + _AT_ONCE]]
-            manager.batch_defer_jobs(jobs, connection=_driver(connection))
-    return len(missing)
+        missing: dict[tuple[int, str, str], set[int]] = {}
+        for row in connection.execute(_MISSING):
+            missing.setdefault((row.run_no, row.id, row.endpoint), set()).add(row.shard)
+        jobs = [
+            _job(run, covered)
+            for run, lacking in missing.items()
+            for group in make_groups(_sizes(connection, run[0]))
+            if (covered := [each for each in group if each.shard in lacking])
+        ]
+        for first in range(0, len(jobs), _AT_ONCE):
+            manager.batch_defer_jobs(jobs[first : first + _AT_ONCE], connection=_driver(connection))
+    return len(jobs)
 
 
-def _job(row: Any) -> Job:  # noqa: ANN401 - a record of `_MISSING`
+def _sizes(connection: Connection, run_no: int) -> list[SizedShard]:
+    found = connection.execute(
+        select(shards.c.shard, shards.c.workspace_id, shards.c.rows)
+        .where(shards.c.run_no == run_no)
+        .order_by(shards.c.shard)
+    )
+    return [SizedShard(*row) for row in found]
+
+
+def _job(run: tuple[int, str, str], covered: Sequence[SizedShard], *, not_before: datetime | None = None) -> Job:
+    """One job for some shards of a run, which comes as its number, its id and its endpoint."""
+    run_no, run_id, endpoint = run
+    lock = None
+    if len(covered) == 1:
+        # Saves workers from finding out by the ledger that they have to wait for each other's shards of a workspace.
+        lock = f"{endpoint} {covered[0].workspace_id or 'default'}"
     return Job(
         task_name=TASK,
-        queue=queue_of(row.endpoint),
-        # One workspace is in one place at a time, whatever run its shards belong to: so its limit is.
-        lock=f"{row.endpoint} {row.workspace_id or 'default'}",
-        queueing_lock=f"{row.id} {row.shard}",
-        task_kwargs={"run": row.run_no, "shard": row.shard},
+        queue=queue_of(endpoint),
+        lock=lock,
+        queueing_lock=_queueing_lock(run_id, covered[0].shard),
+        task_kwargs={"run": run_no, "shards": [each.shard for each in covered]},
+        scheduled_at=not_before,
     )
+
+
+def _queueing_lock(run_id: str, first: int) -> str:
+    return f"{run_id} {first}"
+
+
+def put_off(  # noqa: PLR0913 - whose job, and what becomes of it
+    engine: Engine, manager: JobManager, job: Job, run: Run, numbers: Sequence[int], *, pause: float
+) -> None:
+    """Take shards out of a job under way and give them a job of their own, for whoever has time after `pause` seconds.
+
+    So they neither hold up the others of their group nor wait for them. A job that is no longer this worker's, or is
+    to be cancelled, stays as it is.
+    """
+    with engine.begin() as connection:
+        store_of(connection.dialect).take_turns(connection)
+        kept = connection.execute(
+            _unfolded.where(
+                _table.c.id == job.id,
+                _status == "doing",
+                _table.c.worker_id == job.worker_id,
+                _table.c.abort_requested.is_(False),
+            ).with_for_update(of=_table)
+        )
+        rest = [row.shard for row in kept if row.shard not in numbers]
+        if not rest:
+            return
+        connection.execute(
+            _table.update()
+            .where(_table.c.id == job.id)
+            .values(args={"run": run.run_no, "shards": rest}, queueing_lock=_queueing_lock(run.id, rest[0]))
+        )
+        sizes = {each.shard: each for each in _sizes(connection, run.run_no)}
+        later = _job(
+            (run.run_no, run.id, run.endpoint),
+            [sizes[number] for number in numbers],
+            not_before=datetime.now(UTC) + timedelta(seconds=pause),
+        )
+        manager.batch_defer_jobs([later], connection=_driver(connection))
 
 
 def _driver(connection: Connection) -> Any:  # noqa: ANN401 - psycopg's connection

@@ -1,6 +1,6 @@
 """A worker of the fleet: takes jobs from the engine, does them side by side, and looks after what others left.
 
-Procrastinate's worker ──job──> Workshop ──shard──> Pipeline ──> service, ledger
+Procrastinate's worker ──job──> Workshop ──shards──> Pipeline ──> service, ledger
 housekeeping: the work of the dead, runs without jobs, runs that are done
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from procrastinate import RetryDecision
@@ -22,7 +23,7 @@ from worker.client import SeamClient
 from worker.control import Control
 from worker.errors import FenceLostError, LedgerError, LedgerHeldError, LedgerWriteError
 from worker.fleet.engine import TASK, install, is_alive, limit_idling, make_app, make_manager, queue_of
-from worker.fleet.jobs import defer_missing, finish_runs
+from worker.fleet.jobs import defer_missing, finish_runs, put_off
 from worker.fleet.timing import Timing
 from worker.fleet.work import LaterError, Workshop
 from worker.ledger import Ledger
@@ -30,11 +31,14 @@ from worker.logs import get_logger
 from worker.models import Stop, StopCause
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from procrastinate import App
     from procrastinate.jobs import Job
     from sqlalchemy import Engine
 
     from worker.config import Settings
+    from worker.ledger.runs import Run
     from worker.ports import AttemptObserver
 
 __all__ = ["FleetWorker"]
@@ -66,7 +70,7 @@ class FleetWorker:
     Args:
         url: of the ledger, on PostgreSQL.
         settings: of this worker: its keys, its service, how it sends.
-        shards: worked on at a time; they share `concurrency`.
+        slots: jobs worked on at a time; they share `concurrency`.
         timing: of the fleet; every worker's must be the same.
         observers: told of every call.
     """
@@ -76,13 +80,13 @@ class FleetWorker:
         url: str,
         settings: Settings,
         *,
-        shards: int,
+        slots: int,
         timing: Timing | None = None,
         observers: tuple[AttemptObserver, ...] = (),
     ) -> None:
         self._url = url
         self._settings = settings
-        self._shards = shards
+        self._slots = slots
         self._timing = timing or Timing()
         self._observers = observers
         self._controls: set[Control] = set()
@@ -103,14 +107,14 @@ class FleetWorker:
             LedgerWriteError: the ledger's server is gone; start the worker again when it is back.
         """
         settings, timing = self._settings, self._timing
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * self._shards + 4))
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * self._slots + 4))
         sending = settings.sending.model_copy(
             update={
-                "concurrency": max(settings.sending.concurrency // self._shards, 1),
+                "concurrency": max(settings.sending.concurrency // self._slots, 1),
                 "outage_patience": min(settings.sending.outage_patience, timing.patience),
             }
         )
-        with await asyncio.to_thread(Ledger, self._url, exclusive=True, connections=2 * self._shards + 4) as ledger:
+        with await asyncio.to_thread(Ledger, self._url, exclusive=True, connections=2 * self._slots + 4) as ledger:
             self._engine = ledger.engine
             limit_idling(ledger.engine, timing.lease)
             await asyncio.to_thread(install, ledger.engine)
@@ -134,7 +138,7 @@ class FleetWorker:
         self._worker = Worker(
             self._app,
             queues=[queue_of(self._settings.target.endpoint)],
-            concurrency=self._shards,
+            concurrency=self._slots,
             install_signal_handlers=False,
             fetch_job_polling_interval=timing.poll,
             abort_job_polling_interval=timing.poll,
@@ -158,13 +162,18 @@ class FleetWorker:
 
     # Jobs.
 
-    async def _do(self, context: JobContext, *, run: int, shard: int) -> None:
-        """One job. A request to end it early drains it; the end of the grace cuts it off."""
+    async def _do(self, context: JobContext, *, run: int, shards: Sequence[int] = (), shard: int | None = None) -> None:
+        """One job: `shards`, or the one `shard` of a job that was made before there were groups.
+
+        A request to end it early drains it; the end of the grace cuts it off.
+        """
         control = Control()
         if self._stop is not None:
             raise LaterError(self._stop.message, 0.0)
         self._controls.add(control)
-        doing = asyncio.create_task(self._workshop.do(run, shard, control))
+        numbers = tuple(shards) if shard is None else (shard,)
+        put_off = partial(self._put_off, context.job)
+        doing = asyncio.create_task(self._workshop.do(run, numbers, control, put_off))
         try:
             await asyncio.shield(doing)
         except asyncio.CancelledError:
@@ -179,11 +188,16 @@ class FleetWorker:
         except LaterError:
             raise
         except Exception as error:
-            get_logger().error("a shard ended with an internal error; it is tried again", exc_info=error)
+            get_logger().error("a job ended with an internal error; it is tried again", exc_info=error)
             raise
         finally:
             self._controls.discard(control)
             self._ended.set()
+
+    async def _put_off(self, job: Job, run: Run, numbers: Sequence[int]) -> None:
+        """Some of its shards are not for now, or not for here."""
+        manager = make_manager()
+        await asyncio.to_thread(put_off, self._engine, manager, job, run, numbers, pause=self._timing.pause)
 
     # Ends.
 

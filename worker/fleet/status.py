@@ -151,7 +151,7 @@ def look(engine: Engine, run: Run, timing: Timing | None = None) -> FleetStatus:
             shards.c.holder,
             (shards.c.lease_until > clock).label("is_held"),
             job.c.status,
-            job.c.attempts,
+            job.c.scheduled_at,
         )
         .select_from(shards.outerjoin(job, job.c.shard == shards.c.shard))
         .where(shards.c.run_no == run.run_no)
@@ -193,4 +193,4 @@ def _standing(run: Run, shard: Any) -> Standing:  # noqa: ANN401 - a record of t
         return Standing.ORPHANED
     if shard.status in {"cancelled", "aborted", "failed"}:
         return Standing.CANCELLED
-    return Standing.PUT_OFF if shard.attempts else Standing.WAITING
+    return Standing.PUT_OFF if shard.scheduled_at is not None else Standing.WAITING

@@ -1,18 +1,20 @@
-"""One job: a shard of a run, worked on as far as this process can, under the ledger's fence."""
+"""One job: some shards of a run, worked on as far as this process can, under the ledger's fence."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
+from uuid import uuid4
 
-from worker.config import KeyKind, MissingKey, Settings
+from worker.config import MissingKey, Settings
 from worker.errors import ConfigError, FenceLostError, LedgerError, LedgerHeldError
 from worker.executor import reopen
+from worker.fleet.sorting import is_home_wanted, sort_by_key
 from worker.ledger import holder
 from worker.ledger.claimed import ClaimedRun
-from worker.ledger.claims import claim_shards
+from worker.ledger.claims import claim_free
 from worker.ledger.runs import get_run
 from worker.ledger.shards import look_at
 from worker.logs import get_logger
@@ -21,13 +23,14 @@ from worker.pipeline import Pipeline
 from worker.preflight import ask_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Engine
 
     from worker.client import SeamClient
     from worker.config import Sending
     from worker.control import Control
+    from worker.fleet.sorting import Sorted
     from worker.fleet.timing import Timing
     from worker.ledger.claims import Claim
     from worker.ledger.runs import Run
@@ -40,11 +43,19 @@ _UNREACHABLE: Final = frozenset({StopCause.OUTAGE, StopCause.TLS, StopCause.PROX
 
 
 class LaterError(Exception):
-    """The shard is not done; its job is to be taken again after `pause` seconds, by whichever worker."""
+    """The shards are not all done; their job is to be taken again after `pause` seconds, by whichever worker."""
 
     def __init__(self, message: str, pause: float) -> None:
         super().__init__(message)
         self.pause = pause
+
+
+class PutOff(Protocol):
+    """Gives shards of the job under way a job of their own, for later."""
+
+    async def __call__(self, run: Run, numbers: Sequence[int], /) -> None:
+        """These."""
+        ...
 
 
 class Workshop:
@@ -54,7 +65,7 @@ class Workshop:
         engine: the ledger.
         client: a session with the service.
         settings: of this worker: its keys, its service, how it sends.
-        sending: the same for one shard.
+        sending: the same for one job.
         timing: of the fleet.
         observers: told of every call.
     """
@@ -77,64 +88,87 @@ class Workshop:
         self._home: str | None = None
         """Of the default API key, once the service has told."""
         self._unwell = False
-        """The last shard ended since the service was out of reach from here."""
+        """The last job ended since the service was out of reach from here."""
         self._said: set[str] = set()
 
-    async def do(self, run_no: int, shard: int, control: Control) -> None:
-        """Send what is left of a shard; return when nothing is.
+    async def do(self, run_no: int, numbers: Sequence[int], control: Control, put_off: PutOff) -> None:
+        """Send what is left of some shards of a run; return when nothing is.
+
+        What cannot be done now or here neither waits for the rest nor holds it up. A workspace is in one place at a
+        time, whatever jobs and runs its shards belong to, since a claim takes only those of which nobody else has the
+        workspace in hand, by the ledger: not another worker, not another job of this one (each claim is a holder of
+        its own), not a `run`. The engine's locks only save vain claims.
 
         Raises:
-            LaterError: it cannot be done now, or not here.
-            FenceLostError: this process was taken for dead, and another one has the shard.
+            LaterError: some of them cannot be done now, or not here.
+            FenceLostError: this process was taken for dead, and another one has a shard.
             LedgerWriteError: the ledger's server did not come back in time.
         """
         run = await asyncio.to_thread(get_run, self._engine, run_no)
-        found = await asyncio.to_thread(look_at, self._engine, run_no, shard)
-        if run.state != "open" or found is None or not found.is_open:
+        found = await asyncio.to_thread(look_at, self._engine, run_no, numbers)
+        wanted = {shard: state.workspace_id for shard, state in found.items() if state.is_open}
+        if run.state != "open" or not wanted:
             return
-        run = await self._with_key(run, found.workspace_id, control)
-        try:
-            claim = await asyncio.to_thread(
-                claim_shards, self._engine, run_no, [shard], holder=holder(), now=time.time(), lease=self._timing.lease
-            )
-        except LedgerHeldError as error:
-            raise self._later(str(error)) from None
+        sorted_ = await self._sort(run, wanted, control)
+        claim, held = None, dict[int, str]()
+        if sorted_.ready:
+            claim, held = await self._claim(run_no, sorted_.ready)
+        later = {**sorted_.put_off, **held}
+        for reason in dict.fromkeys(later.values()):
+            self._tell(reason)
+        if claim is None:
+            raise LaterError(next(iter(later.values())), self._timing.pause)
+        if later:
+            await put_off(run, tuple(later))
         stops = await self._send(claim, run, control)
         self._unwell = any(stop.cause in _UNREACHABLE for stop in stops)
-        found = await asyncio.to_thread(look_at, self._engine, run_no, shard)
-        if found is None or not found.is_open:
+        found = await asyncio.to_thread(look_at, self._engine, run_no, sorted_.ready)
+        left = [shard for shard, state in found.items() if state.is_open and shard not in held]
+        if not left:
             return
         if control.cause is not None:
             raise LaterError(control.cause.message, 0.0)
-        raise self._later(stops[0].message if stops else "rows are left")
+        for stop in stops:
+            self._tell(stop.message)
+        raise LaterError(stops[0].message if stops else "rows are left", self._timing.pause)
 
-    async def _with_key(self, run: Run, workspace_id: str | None, control: Control) -> Run:
-        """See that this worker has the workspace's key, and that the service is there where it was not."""
-        key = self._credentials.resolve(workspace_id)
-        if isinstance(key, MissingKey):
-            raise self._later(f"{key.reason} Until then the shards of this workspace wait, or go to other workers")
-        home, must_ask = key.workspace_id, key.kind is KeyKind.API_KEY and key.workspace_id is None
-        if must_ask:
-            home = self._home
-        if self._unwell or (must_ask and home is None):
-            told = await ask_workspace(
-                self._client, workspace_id, patience=0.0, sleep=control.sleep, clock=time.monotonic
-            )
-            if told.stop is not None:
-                raise self._later(told.stop.message)
+    async def _sort(self, run: Run, wanted: Mapping[int, str | None], control: Control) -> Sorted:
+        """See which workspaces this worker has keys for, and that the service is there where it was not."""
+        must_ask = self._home is None and is_home_wanted(wanted, self._credentials)
+        if self._unwell or must_ask:
+            whose = None if must_ask else next(iter(wanted.values()))
+            told = await ask_workspace(self._client, whose, patience=0.0, sleep=control.sleep, clock=time.monotonic)
+            if told.stop is not None and (must_ask or told.stop.cause in _UNREACHABLE):
+                self._tell(told.stop.message)
+                raise LaterError(told.stop.message, self._timing.pause)
             if must_ask:
-                home = self._home = told.workspace_id
-        if workspace_id is not None:
-            if must_ask and home != workspace_id:
-                raise self._later(
-                    f"the key from {key.origin} is for workspace {home or 'unknown'}, not {workspace_id}; the shards "
-                    "of that one wait, or go to other workers"
-                )
-            return run
+                self._home = told.workspace_id
+        sorted_ = sort_by_key(wanted, self._credentials, self._home)
+        nameless = [shard for shard in sorted_.ready if wanted[shard] is None]
+        if not nameless:
+            return sorted_
+        key = self._credentials.resolve(None)
+        assert not isinstance(key, MissingKey)  # noqa: S101 - it is ready
         try:
-            return await asyncio.to_thread(reopen, self._engine, run, home)
+            await asyncio.to_thread(reopen, self._engine, run, key.workspace_id or self._home)
         except ConfigError as error:
-            raise self._later(str(error)) from None
+            return sorted_.without(nameless, str(error))
+        return sorted_
+
+    async def _claim(self, run_no: int, numbers: Sequence[int]) -> tuple[Claim | None, dict[int, str]]:
+        try:
+            claim, held = await asyncio.to_thread(
+                claim_free,
+                self._engine,
+                run_no,
+                numbers,
+                holder=holder(timeout=self._sending.timeout, part=uuid4().hex),
+                now=time.time(),
+                lease=self._timing.lease,
+            )
+        except LedgerHeldError as error:
+            return None, dict.fromkeys(numbers, str(error))
+        return claim, dict(held)
 
     async def _send(self, claim: Claim, run: Run, control: Control) -> Sequence[Stop]:
         """Work on a claim; why it stopped early, if it did."""
@@ -156,13 +190,14 @@ class Workshop:
             return (await pipeline.run()).stops
         except LedgerError as error:
             # Whoever was frozen for longer than its lease learns by its clock, or by the fence; the fence decides.
-            (taken,) = claim.shards
-            found = await asyncio.to_thread(look_at, self._engine, claim.run_no, taken.shard)
-            if found is None or found.epoch != taken.epoch:
-                raise FenceLostError(
-                    f"another worker has taken over shard {taken.shard} of run {run.id} while this process was "
-                    "stopped or cut off; it has written nothing since, and ends"
-                ) from error
+            epochs = {taken.shard: taken.epoch for taken in claim.shards}
+            found = await asyncio.to_thread(look_at, self._engine, claim.run_no, tuple(epochs))
+            for shard, epoch in epochs.items():
+                if shard not in found or found[shard].epoch != epoch:
+                    raise FenceLostError(
+                        f"another worker has taken over shard {shard} of run {run.id} while this process was "
+                        "stopped or cut off; it has written nothing since, and ends"
+                    ) from error
             raise
         finally:
             control.forward_to(None)
@@ -170,12 +205,11 @@ class Workshop:
 
     async def _let_lapse(self, claim: Claim, control: Control) -> None:
         """Give the last requests of a holder whose lease ran out the time in which they may still be executed."""
-        rest = 0.0 if claim.lapsed is None else self._sending.timeout - claim.lapsed
-        if rest > 0 and any(shard.carried for shard in claim.shards):
-            await control.sleep(rest)
+        if claim.settles_in > 0 and any(shard.carried for shard in claim.shards):
+            await control.sleep(claim.settles_in)
 
-    def _later(self, message: str) -> LaterError:
-        if message not in self._said:
-            self._said.add(message)
-            get_logger().warning("a shard is put off, and tried again here or elsewhere", reason=message)
-        return LaterError(message, self._timing.pause)
+    def _tell(self, reason: str) -> None:
+        """Why shards are put off; each reason once, since they are tried again and again."""
+        if reason not in self._said:
+            self._said.add(reason)
+            get_logger().warning("shards are put off, and tried again here or elsewhere", reason=reason)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, bindparam, insert, literal, or_, select, true, update
+from sqlalchemy import and_, bindparam, func, or_, select, true, update
 
 from worker.errors import LedgerHeldError
-from worker.ledger.held import refuse_held
+from worker.ledger.held import look_for_holders, refuse_held
 from worker.ledger.leases import LEASE, Lease
 from worker.ledger.statements import Statement
 from worker.ledger.store import store_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Dialect, Engine
+    from sqlalchemy.sql.elements import ColumnElement
 
     from worker.models import Result
 
@@ -33,10 +34,9 @@ __all__ = [
     "KnownOwner",
     "OpenRow",
     "ShardClaim",
+    "claim_free",
     "claim_run",
     "claim_shards",
-    "doubt_open_rows",
-    "doubt_rows",
     "fetch_details_due",
     "fetch_fresh",
     "has_open_rows",
@@ -93,9 +93,8 @@ class Claim:
     """Whether rows come with the owner that their credential had."""
     lease: Lease | None = None
     """Until when it holds; None where the store has no leases."""
-    lapsed: float | None = None
-    """Seconds since the lease of a former holder ran out, who may still live and have sent until then; None: no
-    such holder."""
+    settles_in: float = 0.0
+    """Seconds until nothing can be under way any more of a former holder whose lease ran out; see `held.Holds`."""
 
 
 @dataclass(frozen=True)
@@ -182,60 +181,99 @@ def claim_shards(  # noqa: PLR0913 - who takes what, and for how long
         LedgerHeldError: a live process holds one of them, or works on the same workspace in another run; or a later
             run of the same name has taken this one over.
     """
-    store = store_of(engine.dialect)
+    with engine.begin() as connection:
+        store_of(engine.dialect).take_turns(connection)
+        settles_in = refuse_held(connection, run_no, numbers, holder=holder)
+        return _take(
+            connection,
+            run_no,
+            numbers,
+            holder=holder,
+            lease=lease,
+            settles_in=settles_in,
+            began={"started_at": now},
+            meant=true() if through is None else inputs.c.row <= through,
+        )
+
+
+def claim_free(  # noqa: PLR0913 - who takes what, and for how long
+    engine: Engine, run_no: int, numbers: Sequence[int], *, holder: str, now: float, lease: float
+) -> tuple[Claim | None, Mapping[int, str]]:
+    """As `claim_shards`, of these shards those that can be had, for one of several processes that share a run.
+
+    Returns:
+        The claim, None where nothing could be had; and of each other shard why not.
+
+    Raises:
+        LedgerHeldError: a later run of the same name has taken this one over.
+    """
+    with engine.begin() as connection:
+        store_of(engine.dialect).take_turns(connection)
+        holds = look_for_holders(connection, run_no, numbers, holder=holder)
+        free = [number for number in numbers if number not in holds.reasons]
+        if not free:
+            return None, holds.reasons
+        began = {"started_at": func.coalesce(runs.c.started_at, now)}  # by whichever of them was the first
+        settles_in = holds.settles_in
+        claim = _take(
+            connection, run_no, free, holder=holder, lease=lease, settles_in=settles_in, began=began, meant=true()
+        )
+        return claim, holds.reasons
+
+
+def _take(  # noqa: PLR0913 - who takes what, and for how long
+    connection: Connection,
+    run_no: int,
+    numbers: Sequence[int] | None,
+    *,
+    holder: str,
+    lease: float,
+    settles_in: float,
+    began: Mapping[str, Any],
+    meant: ColumnElement[bool],
+) -> Claim:
+    """Take shards that are free, of which the rows that are `meant`."""
+    store = store_of(connection.dialect)
     term = Lease(lease) if store.has_leases else None
     wanted = and_(shards.c.run_no == run_no, true() if numbers is None else shards.c.shard.in_(numbers))
-    meant = true() if through is None else inputs.c.row <= through
-    with engine.begin() as connection:
-        store.take_turns(connection)
-        lapsed = refuse_held(connection, run_no, numbers, holder=holder)
-        taken_run = connection.execute(
-            update(runs)
-            .where(runs.c.run_no == run_no, runs.c.state != "superseded")
-            .values(started_at=now, stopped_at=None, stop_cause=None, stop_message=None)
-            .returning(runs.c.id, runs.c.mode)
-        ).one_or_none()
-        if taken_run is None:
-            raise LedgerHeldError("a later run of the same name has taken this one over; `assign-worker runs` lists it")
-        asked_at = Lease.now()
-        taken = connection.execute(
-            update(shards)
-            .where(wanted)
-            .values(
-                epoch=shards.c.epoch + 1,
-                holder=holder,
-                lease_until=store.clock() + lease if term else None,
-            )
-            .returning(shards)
-        ).all()
-        carried: dict[int, list[OpenRow]] = {}
-        within = (
-            select(*_OPEN_COLUMNS, *_OWNER_COLUMNS, inputs.c.shard)
-            .select_from(
-                _WITH_OWNERS.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
-            )
-            .where(
-                wanted,
-                inputs.c.row <= shards.c.dispatched_through,
-                meant,
-                results.c.row.is_(None),
-            )
-            .order_by(inputs.c.row)
-        )
-        for record in connection.execute(within):
-            maybe = record.maybe_applied is None or bool(record.maybe_applied)
-            carried.setdefault(record.shard, []).append(_open_row(record, maybe_applied=maybe))
-        mark = (
-            select(shards.c.dispatched_through)
-            .join(inputs, and_(inputs.c.run_no == shards.c.run_no, inputs.c.shard == shards.c.shard))
-            .where(inputs.c.run_no == unsettled.c.run_no, inputs.c.row == unsettled.c.row, wanted, meant)
-            .scalar_subquery()
-        )
-        connection.execute(
-            update(unsettled).where(unsettled.c.run_no == run_no, unsettled.c.row <= mark).values(maybe_applied=True)
-        )
+    taken_run = connection.execute(
+        update(runs)
+        .where(runs.c.run_no == run_no, runs.c.state != "superseded")
+        .values(stopped_at=None, stop_cause=None, stop_message=None, **began)
+        .returning(runs.c.id, runs.c.mode)
+    ).one_or_none()
+    if taken_run is None:
+        raise LedgerHeldError("a later run of the same name has taken this one over; `assign-worker runs` lists it")
+    asked_at = Lease.now()
+    taken = connection.execute(
+        update(shards)
+        .where(wanted)
+        .values(epoch=shards.c.epoch + 1, holder=holder, lease_until=store.clock() + lease if term else None)
+        .returning(shards)
+    ).all()
     if term is not None:
         term.renewed(asked_at)
+    carried: dict[int, list[OpenRow]] = {}
+    within = (
+        select(*_OPEN_COLUMNS, *_OWNER_COLUMNS, inputs.c.shard)
+        .select_from(
+            _WITH_OWNERS.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
+        )
+        .where(wanted, inputs.c.row <= shards.c.dispatched_through, meant, results.c.row.is_(None))
+        .order_by(inputs.c.row)
+    )
+    for record in connection.execute(within):
+        maybe = record.maybe_applied is None or bool(record.maybe_applied)
+        carried.setdefault(record.shard, []).append(_open_row(record, maybe_applied=maybe))
+    mark = (
+        select(shards.c.dispatched_through)
+        .join(inputs, and_(inputs.c.run_no == shards.c.run_no, inputs.c.shard == shards.c.shard))
+        .where(inputs.c.run_no == unsettled.c.run_no, inputs.c.row == unsettled.c.row, wanted, meant)
+        .scalar_subquery()
+    )
+    connection.execute(
+        update(unsettled).where(unsettled.c.run_no == run_no, unsettled.c.row <= mark).values(maybe_applied=True)
+    )
     return Claim(
         run_no,
         str(taken_run.id),
@@ -252,7 +290,7 @@ def claim_shards(  # noqa: PLR0913 - who takes what, and for how long
         ),
         owners_read=taken_run.mode.startswith(("sync", "undo")),
         lease=term,
-        lapsed=lapsed,
+        settles_in=settles_in,
     )
 
 
@@ -325,33 +363,6 @@ def fetch_details_due(engine: Engine, run_no: int, shard: int, *, after_row: int
     )
     with engine.connect() as connection:
         return [_job(record) for record in connection.execute(query)]
-
-
-def doubt_open_rows(engine: Engine, run_no: int) -> int:
-    """Have every row without a result read back before it is sent; how many.
-
-    For a ledger that was restored from a backup: its marks are older than what was sent (DESIGN 11.8).
-    """
-    with engine.begin() as connection:
-        return doubt_rows(connection, run_no)
-
-
-def doubt_rows(connection: Connection, run_no: int) -> int:
-    """`doubt_open_rows`, within a transaction."""
-    connection.execute(unsettled.delete().where(unsettled.c.run_no == run_no))
-    done = connection.execute(
-        insert(unsettled)
-        .from_select(
-            ["run_no", "row", "maybe_applied", "attempts"],
-            select(inputs.c.run_no, inputs.c.row, literal(True), literal(0))  # noqa: FBT003 - SQL's true
-            .select_from(
-                inputs.outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
-            )
-            .where(inputs.c.run_no == run_no, inputs.c.shard.is_not(None), results.c.row.is_(None)),
-        )
-        .execution_options(preserve_rowcount=True)
-    )
-    return int(done.rowcount)
 
 
 def has_open_rows(engine: Engine, run_no: int) -> bool:

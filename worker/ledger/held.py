@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, func, select, true
+from sqlalchemy import func, select, true
 
 from worker.errors import LedgerHeldError
-from worker.ledger.holders import describe, is_dead
+from worker.ledger.holders import describe, is_dead, is_same, timeout_of
 from worker.ledger.store import store_of
 from worker.ledger.tables import runs, shards
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Engine, Row
 
-__all__ = ["refuse_held", "require_free"]
+__all__ = ["Holds", "look_for_holders", "refuse_held", "require_free"]
+
+
+@dataclass(frozen=True)
+class Holds:
+    """What stands in the way of taking some shards."""
+
+    reasons: Mapping[int, str] = field(default_factory=dict)
+    """Shard -> who has it, or its workspace, in hand; those that are free do not stand here."""
+    settles_in: float = 0.0
+    """Seconds until nothing can be under way any more of a former holder whose lease ran out and who may still live;
+    0.0: nothing is."""
 
 
 def require_free(engine: Engine, run_no: int, *, holder: str) -> None:
@@ -29,62 +41,108 @@ def require_free(engine: Engine, run_no: int, *, holder: str) -> None:
         refuse_held(connection, run_no, holder=holder)
 
 
-def refuse_held(
-    connection: Connection, run_no: int, numbers: Sequence[int] | None = None, *, holder: str
-) -> float | None:
+def refuse_held(connection: Connection, run_no: int, numbers: Sequence[int] | None = None, *, holder: str) -> float:
     """See that no live process but `holder` has these shards (all for None), or works on their workspaces.
 
-    On SQLite the lock on the file has seen to it.
-
     Returns:
-        Seconds since the latest lease on them ran out whose holder may have lived until then; None without any.
+        `Holds.settles_in`.
 
     Raises:
         LedgerHeldError: one has; the message names it.
     """
+    holds = look_for_holders(connection, run_no, numbers, holder=holder)
+    for reason in holds.reasons.values():
+        raise LedgerHeldError(reason)
+    return holds.settles_in
+
+
+def look_for_holders(
+    connection: Connection, run_no: int, numbers: Sequence[int] | None = None, *, holder: str
+) -> Holds:
+    """Who but `holder` has these shards (all for None), or works on their workspaces in whatever run.
+
+    A workspace that is not known may be any. On SQLite the lock on the file has seen to it.
+    """
     store = store_of(connection.dialect)
     if not store.has_leases:
-        return None
-    now = store.clock()
-    whose = func.coalesce(shards.c.workspace_id, runs.c.workspace_id).label("workspace")
+        return Holds()
+    leased = _leased(connection, run_no)
+    if not leased:
+        return Holds()
+    wanted = _Wanted(connection, run_no, numbers)
+    known = _Holders(holder)
+    reasons: dict[int, str] = {}
+    settles_in = 0.0
+    for row in leased:
+        hindered, is_ours = wanted.hindered_by(row)
+        if not hindered or known.gone(row.holder):
+            continue
+        if row.left > 0:
+            for shard in hindered:
+                reasons.setdefault(shard, _reason(row, is_ours=is_ours))
+        elif is_ours:
+            settles_in = max(settles_in, known.timeout(row.holder) + row.left)
+    return Holds(reasons, settles_in)
+
+
+_WHOSE: Final = func.coalesce(shards.c.workspace_id, runs.c.workspace_id).label("workspace")
+
+
+def _leased(connection: Connection, run_no: int) -> Sequence[Row[*tuple[Any, ...]]]:
+    """All leases on shards of open runs for the run's service."""
     here = select(runs.c.endpoint).where(runs.c.run_no == run_no).scalar_subquery()
-    leased = connection.execute(
-        select(
-            shards.c.run_no,
-            shards.c.shard,
-            shards.c.holder,
-            (shards.c.lease_until - now).label("left"),
-            whose,
-            runs.c.id,
-        )
+    left = (shards.c.lease_until - store_of(connection.dialect).clock()).label("left")
+    query = (
+        select(shards.c.run_no, shards.c.shard, shards.c.holder, left, _WHOSE, runs.c.id)
         .join(runs, runs.c.run_no == shards.c.run_no)
         .where(runs.c.endpoint == here, shards.c.lease_until.is_not(None), runs.c.state == "open")
-    ).all()
-    if not leased:
-        return None
-    mine = and_(shards.c.run_no == run_no, true() if numbers is None else shards.c.shard.in_(numbers))
-    wanted = {
-        workspace
-        for (workspace,) in connection.execute(
-            select(whose).join(runs, runs.c.run_no == shards.c.run_no).where(mine).distinct()
-        )
-    }
+    )
+    return connection.execute(query).all()
 
-    def is_ours(row: Row[*tuple[Any, ...]]) -> bool:
-        return bool(row.run_no == run_no and (numbers is None or row.shard in numbers))
 
-    for row in leased:
-        if row.left <= 0 or row.holder == holder or is_dead(row.holder):
-            continue
-        if is_ours(row):
-            raise LedgerHeldError(
-                f"another run works on this ({describe(row.holder)}); wait for it to end, or stop it with SIGTERM. "
-                f"If it is gone, its hold ends within {row.left:.0f} s"
-            )
-        if None in {row.workspace, *wanted} or row.workspace in wanted:
-            raise LedgerHeldError(
-                f"run {row.id} works on the same workspace ({describe(row.holder)}); wait for it to end, or stop it "
-                f"with SIGTERM. If it is gone, its hold ends within {row.left:.0f} s"
-            )
-    lapsed = [-row.left for row in leased if is_ours(row) and row.left <= 0 and not is_dead(row.holder)]
-    return min(lapsed, default=None)
+class _Wanted:
+    """The shards that are to be taken (all of the run for None), and their workspaces, as far as they are known."""
+
+    def __init__(self, connection: Connection, run_no: int, numbers: Sequence[int] | None) -> None:
+        self._run_no = run_no
+        self._shards: set[int] = set()
+        self._of_workspace: dict[str | None, list[int]] = {}
+        meant = true() if numbers is None else shards.c.shard.in_(numbers)
+        query = select(shards.c.shard, _WHOSE).join(runs, runs.c.run_no == shards.c.run_no)
+        for shard, workspace in connection.execute(query.where(shards.c.run_no == run_no, meant)):
+            self._shards.add(shard)
+            self._of_workspace.setdefault(workspace, []).append(shard)
+
+    def hindered_by(self, row: Row[*tuple[Any, ...]]) -> tuple[Sequence[int], bool]:
+        """Which of them this lease keeps from being taken, and whether it is on one of them."""
+        if row.run_no == self._run_no and row.shard in self._shards:
+            return [row.shard], True
+        if row.workspace is None:
+            return [*self._shards], False
+        return [*self._of_workspace.get(row.workspace, ()), *self._of_workspace.get(None, ())], False
+
+
+def _reason(row: Row[*tuple[Any, ...]], *, is_ours: bool) -> str:
+    doing = "another run works on this" if is_ours else f"run {row.id} works on the same workspace"
+    return (
+        f"{doing} ({describe(row.holder)}); wait for it to end, or stop it with SIGTERM. If it is gone, its hold ends "
+        f"within {row.left:.0f} s"
+    )
+
+
+class _Holders:
+    """What is known of holders, each looked at once: there are many shards to one."""
+
+    def __init__(self, own: str) -> None:
+        self._own = own
+        self._gone: dict[str | None, bool] = {}
+
+    def gone(self, said: str | None) -> bool:
+        """Whether it is the one that asks, or has ended."""
+        if said not in self._gone:
+            self._gone[said] = is_same(said, self._own) or is_dead(said)
+        return self._gone[said]
+
+    def timeout(self, said: str | None) -> float:
+        """How long its last request may last; where it did not say, as long as one of the asker's."""
+        return timeout_of(said) or timeout_of(self._own) or 0.0

@@ -8,23 +8,50 @@ import socket
 import time
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-__all__ = ["describe", "holder", "is_dead"]
+__all__ = ["describe", "holder", "is_dead", "is_same", "timeout_of"]
 
 
-def holder() -> str:
-    """This process, as JSON: host, process id, when it started, and the machine that its id means something on."""
+def holder(*, timeout: float | None = None, part: str | None = None) -> str:
+    """This process, as JSON: host, process id, when it started, and the machine that its id means something on.
+
+    Args:
+        timeout: seconds that a request of its may last, told where it sends.
+        part: which of its claims it is, where a process has several that keep each other out as strangers do.
+    """
     process = psutil.Process()
-    return json.dumps(
-        {
-            "host": socket.gethostname(),
-            "pid": process.pid,
-            "started_at": round(process.create_time(), 2),
-            "machine": _machine(),
-        }
-    )
+    who: dict[str, Any] = {
+        "host": socket.gethostname(),
+        "pid": process.pid,
+        "started_at": round(process.create_time(), 2),
+        "machine": _machine(),
+    }
+    if timeout is not None:
+        who["timeout"] = timeout
+    if part is not None:
+        who["part"] = part
+    return json.dumps(who)
+
+
+def is_same(one: str | None, other: str) -> bool:
+    """Whether two holders are the same process, and the same part of it."""
+    return one == other or (one is not None and _identity(one) == _identity(other))
+
+
+def timeout_of(said: str | None) -> float | None:
+    """How long a request of this holder's may last, in seconds; None where it did not say."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return float(json.loads(said or "")["timeout"])
+    return None
+
+
+def _identity(said: str) -> object:
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        return {name: value for name, value in json.loads(said).items() if name != "timeout"}
+    return said
 
 
 @cache

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable
 
 from worker.errors import LedgerError
-from worker.ledger.claims import doubt_rows
+from worker.ledger.doubts import doubt_rows
 from worker.ledger.store import store_of
 from worker.ledger.tables import SCHEMA_VERSION, metadata, runs
 

@@ -1,4 +1,4 @@
-"""What one shard of a run still needs, and whose it is: asked by workers that share a run."""
+"""What shards of a run still need, and whose they are: asked by workers that share a run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from sqlalchemy import and_, or_, select
 from worker.ledger.tables import inputs, results, shards
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Engine
 
 __all__ = ["ShardState", "look_at"]
@@ -25,22 +27,23 @@ class ShardState(NamedTuple):
     """Whether any of its rows lacks its result, or its details."""
 
 
-def look_at(engine: Engine, run_no: int, shard: int) -> ShardState | None:
-    """The shard; None where the run is gone."""
+def look_at(engine: Engine, run_no: int, numbers: Sequence[int]) -> dict[int, ShardState]:
+    """These shards, by number and in its order; those of a run that is gone are missing."""
     is_open = (
         select(inputs.c.row)
         .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
         .where(
-            inputs.c.run_no == run_no,
-            inputs.c.shard == shard,
+            inputs.c.run_no == shards.c.run_no,
+            inputs.c.shard == shards.c.shard,
             or_(results.c.row.is_(None), results.c.details_due),
         )
+        .correlate(shards)
         .exists()
     )
     with engine.connect() as connection:
         found = connection.execute(
-            select(shards.c.workspace_id, shards.c.epoch, is_open).where(
-                shards.c.run_no == run_no, shards.c.shard == shard
-            )
-        ).one_or_none()
-    return None if found is None else ShardState(*found)
+            select(shards.c.shard, shards.c.workspace_id, shards.c.epoch, is_open)
+            .where(shards.c.run_no == run_no, shards.c.shard.in_(numbers))
+            .order_by(shards.c.shard)
+        ).all()
+    return {shard: ShardState(*state) for shard, *state in found}

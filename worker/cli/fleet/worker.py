@@ -43,7 +43,7 @@ _LEVEL_VARIABLE: Final = "ASSIGN_WORKER_LOG_LEVEL"
         metavar="N",
         type=click.IntRange(1, 64),
         default=SHARDS,
-        help=f"Work on so many at a time; they share --concurrency. Default: {SHARDS}.",
+        help=f"Shards, or groups of small workspaces, at a time; they share --concurrency. Default: {SHARDS}.",
     ),
     setting("ledger", "endpoint", "proxy", "ca_file"),
     setting("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details"),
@@ -87,6 +87,6 @@ async def _serve(url: str, settings: Settings, shards: int) -> StopCause:
         control.stop(cause, f"this worker was stopped by {cause.value.upper()}")
 
     with Signals(asyncio.get_running_loop(), drain, lambda: None):
-        await FleetWorker(url, settings, shards=shards, observers=(LogAttempts(),)).run(control)
+        await FleetWorker(url, settings, slots=shards, observers=(LogAttempts(),)).run(control)
     assert control.cause is not None  # noqa: S101 - it ends by a signal, or raises
     return control.cause.cause
