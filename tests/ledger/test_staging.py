@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.ledger.filling import NOW, result, row, settle, spec, staged, uuid
+from worker.errors import InputError
 from worker.ledger.claims import fetch_fresh
 from worker.ledger.runs import create_run, get_run
 from worker.ledger.staging import reject_other_workspaces, stage
@@ -15,8 +16,11 @@ from worker.ledger.tables import inputs, results, runs, shards, unsettled
 from worker.models import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from worker.ledger import Ledger
     from worker.ledger.runs import Run
+    from worker.models import InputRow
 
 
 def decided(ledger: Ledger, run: Run) -> dict[int, tuple[str, str]]:
@@ -95,13 +99,29 @@ def test_rows_of_another_workspace_than_the_key_are_invalid(ledger: Ledger) -> N
 
 
 def test_an_interrupted_staging_says_so(ledger: Ledger) -> None:
-    """`keep_going` is asked between groups."""
-    from tests.ledger.filling import spec  # noqa: PLC0415 - only here
-    from worker.ledger.runs import create_run  # noqa: PLC0415 - only here
-    from worker.ledger.staging import stage  # noqa: PLC0415 - only here
+    """`keep_going` is asked now and then, before the first row too; no further row is read."""
+    run = create_run(ledger.engine, spec(), now=NOW)
+    rows = iter([row(number) for number in range(1, 5_000)])
+    answers = iter([True, False])
+    assert not stage(ledger.engine, run, rows, now=NOW, keep_going=lambda: next(answers))
+    assert len(list(rows)) > 2_000
+
+
+def test_an_input_that_breaks_off_breaks_the_staging_off(ledger: Ledger) -> None:
+    """The reader's error comes through as it is, from within a COPY too; the ledger takes the next input."""
+
+    def broken() -> Iterator[InputRow]:
+        yield row(1)
+        yield row(2, reason="bad")
+        raise InputError("jobs.csv is cut short")
 
     run = create_run(ledger.engine, spec(), now=NOW)
-    assert not stage(ledger.engine, run, (row(number) for number in range(1, 5000)), now=NOW, keep_going=lambda: False)
+    with pytest.raises(InputError, match="cut short"):
+        stage(ledger.engine, run, broken(), now=NOW)
+    with ledger.engine.connect() as connection:
+        for table in (inputs, results):
+            assert connection.execute(select(func.count()).select_from(table)).scalar() == 0
+    assert open_rows(ledger, staged(ledger.engine, [row(1)])) == [1]
 
 
 def test_a_changed_file_carries_settled_rows_over_by_content(ledger: Ledger) -> None:

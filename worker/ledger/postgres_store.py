@@ -17,7 +17,7 @@ from worker.ledger.postgres import server_of
 from worker.ledger.tables import RESULT_COLUMNS, results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection, Dialect, Engine, Table
     from sqlalchemy.pool import PoolProxiedConnection
@@ -139,6 +139,14 @@ class _Session:
             self._connection = None
 
 
+def _has_nul(row: Sequence[object]) -> bool:
+    # Once a row: twice as quick as `any` over a generator.
+    for value in row:  # noqa: SIM110 - see above
+        if isinstance(value, str) and "\0" in value:
+            return True
+    return False
+
+
 def _without_nul(value: object) -> object:
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
@@ -149,12 +157,11 @@ class _Bulk:
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         self._text = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN"
 
-    def many(self, cursor: Any, rows: Sequence[Sequence[object]]) -> None:  # noqa: ANN401 - of the driver
+    def many(self, cursor: Any, rows: Iterable[Sequence[object]]) -> None:  # noqa: ANN401 - of the driver
         """`Bulk.many`. NUL, which PostgreSQL's text cannot hold, becomes U+FFFD."""
         with cursor.copy(self._text) as copy:
             for row in rows:
-                has_nul = any(isinstance(value, str) and "\0" in value for value in row)
-                copy.write_row([_without_nul(value) for value in row] if has_nul else row)
+                copy.write_row([_without_nul(value) for value in row] if _has_nul(row) else row)
 
 
 class _ResultRows:

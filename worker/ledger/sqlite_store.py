@@ -10,7 +10,7 @@ from sqlalchemy import func
 from worker.ledger.result_rows import ResultRows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Connection, Dialect, Engine, Table
     from sqlalchemy.sql.elements import ColumnElement
@@ -53,7 +53,7 @@ class _Bulk:
         places = ", ".join("?" * len(columns))
         self._text = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names of ours
 
-    def many(self, cursor: Any, rows: Sequence[Sequence[object]]) -> None:  # noqa: ANN401 - any DBAPI cursor
+    def many(self, cursor: Any, rows: Iterable[Sequence[object]]) -> None:  # noqa: ANN401 - any DBAPI cursor
         """`Bulk.many`."""
         cursor.executemany(self._text, rows)
 

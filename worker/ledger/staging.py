@@ -7,9 +7,11 @@ SQL over the whole file. What earlier runs say of them comes when the run is ope
 from __future__ import annotations
 
 import sys
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Integer,
     MetaData,
@@ -19,11 +21,13 @@ from sqlalchemy import (
     case,
     cast,
     exists,
+    false,
     func,
     insert,
     literal,
     or_,
     select,
+    update,
 )
 
 from worker.ledger.store import store_of
@@ -40,8 +44,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DECIDED", "disputed", "reject_other_workspaces", "sentinel", "stage"]
 
-_GROUP: Final = 2_000
-_GROUPS_PER_TRANSACTION: Final = 25
+_ROWS_PER_TRANSACTION: Final = 50_000
+_LOOK: Final = 2_000
+"""Rows from one look at whether to go on to the next."""
 
 _INPUT_COLUMNS: Final = tuple(column.name for column in inputs.columns if column.name != "unassign")
 DECIDED: Final = (
@@ -62,7 +67,7 @@ _repeated = Table(
     Column("acs_credential_id", Text, primary_key=True),
     Column("first_row", Integer, nullable=False),
     Column("wanted", Integer, nullable=False),
-    Column("disputed", Integer, nullable=False),
+    Column("disputed", Boolean, nullable=False, server_default=false()),
     prefixes=["TEMPORARY"],
 )
 
@@ -85,7 +90,9 @@ def stage(  # noqa: PLR0913 - keywords, each of them optional
         InputError: from the reader, where the file as a whole turns out to be unreadable.
     """
     cut = _Shards(shard_rows)
-    if not _write_inputs(engine, run.run_no, rows, cut, now=now, keep_going=keep_going):
+    records = _Records(run.run_no, rows, cut, now=now, keep_going=keep_going)
+    _write_inputs(engine, records)
+    if records.is_cut_short:
         return False
     with engine.begin() as connection:
         if cut.sizes:
@@ -119,55 +126,56 @@ class _Shards:
             yield {"shard": shard, "workspace_id": workspace_id, "rows": rows}
 
 
-def _write_inputs(  # noqa: C901, PLR0913 - one loop and its way out
-    engine: Engine,
-    run_no: int,
-    rows: Iterable[InputRow],
-    cut: _Shards,
-    *,
-    now: float,
-    keep_going: Callable[[], bool],
-) -> bool:
+class _Records:
+    """What is written of each row, made as the rows come; iterate once."""
+
+    def __init__(
+        self, run_no: int, rows: Iterable[InputRow], cut: _Shards, *, now: float, keep_going: Callable[[], bool]
+    ) -> None:
+        self._run_no = run_no
+        self._rows = rows
+        self._cut = cut
+        self._now = now
+        self._keep_going = keep_going
+        self.invalid: list[tuple[object, ...]] = []
+        """Results of the rows so far that are no jobs; whoever writes them takes them away."""
+        self.is_cut_short = False
+
+    def __iter__(self) -> Iterator[tuple[object, ...]]:
+        """Values of `_INPUT_COLUMNS`."""
+        run_no, shard_of, now = self._run_no, self._cut.shard_of, self._now
+        for number, (parsed, cells) in enumerate(self._rows):
+            if not number % _LOOK and not self._keep_going():
+                self.is_cut_short = True
+                return
+            if isinstance(parsed, Job):
+                row, line, credential, user_key, user, workspace, _ = parsed
+                shard = shard_of(workspace)
+                if user_key is UserKey.ACS_USER:
+                    yield (run_no, row, line, shard, credential, user, None, workspace, cells)
+                else:
+                    yield (run_no, row, line, shard, credential, None, user, workspace, cells)
+            else:
+                yield (run_no, parsed.row, parsed.line, None, None, None, None, None, cells)
+                self.invalid.append((run_no, parsed.row, "invalid", parsed.reason, now, 0, False, False))
+
+
+def _write_inputs(engine: Engine, records: _Records) -> None:
     store = store_of(engine.dialect)
     write_inputs, write_results = store.bulk(inputs, _INPUT_COLUMNS), store.bulk(results, DECIDED)
     connection = engine.raw_connection()
     cursor = connection.cursor()
-    staged: list[tuple[object, ...]] = []
-    invalid: list[tuple[object, ...]] = []
-    groups = 0
-
-    def write_group() -> None:
-        if groups % _GROUPS_PER_TRANSACTION == 0:
-            connection.commit()
+    left = iter(records)
+    try:
+        for first in left:
             if store.begin:
                 cursor.execute(store.begin)
-        write_inputs.many(cursor, staged)
-        if invalid:
-            write_results.many(cursor, invalid)
-        staged.clear()
-        invalid.clear()
-
-    try:
-        for parsed, cells in rows:
-            if isinstance(parsed, Job):
-                row, line, credential, user_key, user, workspace, _ = parsed
-                shard = cut.shard_of(workspace)
-                if user_key is UserKey.ACS_USER:
-                    staged.append((run_no, row, line, shard, credential, user, None, workspace, cells))
-                else:
-                    staged.append((run_no, row, line, shard, credential, None, user, workspace, cells))
-            else:
-                staged.append((run_no, parsed.row, parsed.line, None, None, None, None, None, cells))
-                invalid.append((run_no, parsed.row, "invalid", parsed.reason, now, 0, False, False))
-            if len(staged) == _GROUP:
-                if not keep_going():
-                    return False
-                write_group()
-                groups += 1
-        if staged:
-            write_group()
-        connection.commit()
-        return True
+            # As they are read, not as a list: so a server takes rows in while the next ones are read.
+            write_inputs.many(cursor, chain((first,), islice(left, _ROWS_PER_TRANSACTION - 1)))
+            if records.invalid:
+                write_results.many(cursor, records.invalid)
+                records.invalid.clear()
+            connection.commit()
     finally:
         connection.rollback()
         connection.close()
@@ -186,22 +194,40 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
     """Results for duplicates and conflicts: a sort on disk finds them, wherever in the file they stand."""
     _repeated.drop(connection, checkfirst=True)
     _repeated.create(connection)
-    connection.execute(
-        insert(_repeated).from_select(
-            [column.name for column in _repeated.columns],
-            select(
-                inputs.c.acs_credential_id,
-                func.min(inputs.c.row),
-                func.count(),
-                case((disputed(), 1), else_=0),
-            )
+    found = connection.execute(
+        insert(_repeated)
+        .from_select(
+            ["acs_credential_id", "first_row", "wanted"],
+            select(inputs.c.acs_credential_id, func.min(inputs.c.row), func.count())
             .where(inputs.c.run_no == run_no, inputs.c.shard.is_not(None))
             .group_by(inputs.c.acs_credential_id)
             .having(func.count() > 1),
         )
+        .execution_options(preserve_rowcount=True)
+    )
+    if found.rowcount:
+        _decide_found(connection, run_no, now=now)
+    _repeated.drop(connection)
+
+
+def _decide_found(connection: Connection, run_no: int, *, now: float) -> None:
+    """Results for the rows of the credentials in `_repeated`."""
+    # For whom, of these alone: to sort the people of all rows too would take three times as long.
+    connection.execute(
+        update(_repeated)
+        .where(
+            _repeated.c.acs_credential_id.in_(
+                select(inputs.c.acs_credential_id)
+                .join(_repeated, _repeated.c.acs_credential_id == inputs.c.acs_credential_id)
+                .where(inputs.c.run_no == run_no)
+                .group_by(inputs.c.acs_credential_id)
+                .having(disputed())
+            )
+        )
+        .values(disputed=True)
     )
     first = cast(_repeated.c.first_row, String)
-    is_conflict = _repeated.c.disputed == 1
+    is_conflict = _repeated.c.disputed
     connection.execute(
         insert(results).from_select(
             list(DECIDED),
@@ -227,7 +253,6 @@ def _decide_repeated(connection: Connection, run_no: int, *, now: float) -> None
             ),
         )
     )
-    _repeated.drop(connection)
 
 
 def sentinel(now: float) -> tuple[ColumnElement[Any], ...]:

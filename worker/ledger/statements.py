@@ -21,8 +21,8 @@ __all__ = ["Bulk", "Statement"]
 class Bulk(Protocol):
     """Inserts many rows of plain values, by whatever way is the database's quickest."""
 
-    def many(self, cursor: Any, rows: Sequence[Sequence[object]]) -> None:  # noqa: ANN401 - any DBAPI cursor
-        """Insert the rows, their values in the order of the columns that it was made for."""
+    def many(self, cursor: Any, rows: Iterable[Sequence[object]]) -> None:  # noqa: ANN401 - any DBAPI cursor
+        """Insert the rows as they come, their values in the order of the columns that it was made for."""
         ...
 
 
