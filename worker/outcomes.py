@@ -225,14 +225,19 @@ def in_doubt(job: Job, last: Attempt, tries: Tries) -> Result:
 
 
 def conflict(job: Job, last: Attempt, tries: Tries, *, owner: str | None) -> Result:
-    """The credential is somebody else's, and takeover is refused."""
+    """The credential is somebody else's, as was read, and takeover is refused."""
     whose = f"user {owner}" if owner else "somebody else"
     detail = f"it belongs to {whose}, and takeover is refused; nothing was changed. `--takeover allow` replaces owners"
-    return _not_assigned(job, Outcome.CONFLICT, last, tries, retryable=False, detail=detail)
+    return _by_owner(job, last, tries, detail)
 
 
 def changed(job: Job, last: Attempt, tries: Tries, *, owner: str | None) -> Result:
     """Somebody else changed the owner after it was read."""
     whose = f"user {owner} has it now" if owner else "nobody has it now"
     detail = f"its owner was changed by somebody else since it was read: {whose}; nothing was sent. Look at it in Seam"
-    return _not_assigned(job, Outcome.CONFLICT, last, tries, retryable=False, detail=detail)
+    return _by_owner(job, last, tries, detail)
+
+
+def _by_owner(job: Job, last: Attempt, tries: Tries, detail: str) -> Result:
+    result = _not_assigned(job, Outcome.CONFLICT, last, tries, retryable=False, detail=detail)
+    return result._replace(read_back=True)

@@ -61,6 +61,7 @@ class RowState:
     unjudged: Attempt | None = None
     last: Attempt | None = None
     read_back: bool = False
+    """Its owner was read after it may have been sent."""
     started_at: float | None = None
     owner: KnownOwner | None = None
     """Whose the credential was when the run read it."""
@@ -151,7 +152,7 @@ class OwnerReader:
         credential = attempt.credential
         if credential is None or credential.acs_credential_id != job.acs_credential_id:
             return self._count_read(row, attempt._replace(error_type="mismatched_reply"))
-        row.read_back = True
+        row.read_back = row.read_back or row.sent_before or row.ever_ambiguous
         row.failures = 0
         owner = credential.acs_user_id
         if job.unassign:

@@ -30,6 +30,10 @@ _NO_CONTENT: Final = HTTPStatus.NO_CONTENT.value
 _LONGEST_VOID: Final = 64
 """No longer reply is looked at for being none: a full one takes as long to compare as a tenth of its validation."""
 _VOID_BODIES: Final = frozenset({b"", b"{}", b'{"ok":true}', b'{"ok": true}'})
+_LONGEST_LOOK: Final = 4096
+"""Bytes of a reply that is not Seam's, of which some are told."""
+_MOST_UNREADABLE: Final = 0.1
+"""Share of characters that are none: more than another encoding than UTF-8 makes of a page."""
 _UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
@@ -150,7 +154,9 @@ def _excerpt(body: bytes) -> str:
     """The first words of a reply that is not Seam's, without the tags; of JSON none, since it may hold PINs."""
     if body.lstrip()[:1] in {b"{", b"["}:
         return f"a reply of {len(body)} bytes of JSON in no form of Seam's errors"
-    text = body[:4096].decode("utf-8", "replace")
+    text = body[:_LONGEST_LOOK].decode("utf-8", "replace")
+    if text.count("\ufffd") + text.count("\0") > len(text) * _MOST_UNREADABLE:
+        return f"a reply of {len(body)} bytes that is no text"
     return re.sub(r"<[^>]*>", " ", text)[:LONGEST_MESSAGE].strip() or "an empty reply"
 
 

@@ -134,7 +134,8 @@ class _Retry:
         root, last = self._chain.root, self._chain.last
         check_root(root, self._settings, verb="retry", done="retried")
         if root.state == "open":
-            raise UsageError(f"run {root.id} is not finished; run its command again first")
+            why = f" ({root.stop_message})" if root.stop_message else ""
+            raise UsageError(f"run {root.id} is not finished{why}; run its command again first")
         if root.state == "superseded" and last is root:
             raise UsageError(
                 f"run {root.id} was superseded by a later run of {root.name}, which has taken over its rows; "

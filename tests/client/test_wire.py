@@ -134,6 +134,24 @@ async def test_validation_errors_are_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "an empty reply"),
+        (b"<html><h1>Bad\r\nGateway</h1></html>", "Bad Gateway"),
+        ("<html>Größe überschritten</html>".encode("latin-1"), "Gr\ufffd\ufffde \ufffdberschritten"),
+        (b'[{"code": "1234"}]', "a reply of 18 bytes of JSON in no form of Seam's errors"),
+        (b"\x1f\x8b\x08\x00" + b"\xc1\x31" * 20, "a reply of 44 bytes that is no text"),
+        (b"\0" * 100, "a reply of 100 bytes that is no text"),
+    ],
+)
+async def test_a_reply_that_is_not_seams_is_told_in_words(body: bytes, told: str) -> None:
+    """Whatever a proxy says may help; bytes that are no text help nobody."""
+    async with serving(says(reply(body, status="503 Service Unavailable"))) as server:
+        attempt = await assign_at(server.url)
+    assert attempt.error_message == told
+
+
+@pytest.mark.parametrize(
     ("header", "seconds"),
     [
         ("Retry-After: 7\r\n", 7.0),

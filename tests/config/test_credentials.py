@@ -69,6 +69,16 @@ def test_api_key_with_a_known_workspace_opens_no_other() -> None:
     assert AWAY in missing.reason
 
 
+def test_a_workspace_without_a_key_is_told_where_to_name_one() -> None:
+    """Among keys by workspace, the variables of a single key would not help."""
+    credentials = Credentials.of(workspace_keys={HOME: KEY})
+    missing = credentials.resolve(AWAY)
+    assert isinstance(missing, MissingKey)
+    assert missing.reason == (
+        f'No key for workspace {AWAY}. Name a key for it under [workspaces."{AWAY}"] in the --config file.'
+    )
+
+
 def test_token_names_its_workspace() -> None:
     """A personal access token serves every workspace, each by its header."""
     credentials = loaded({"SEAM_PERSONAL_ACCESS_TOKEN": TOKEN, "SEAM_WORKSPACE_ID": HOME})

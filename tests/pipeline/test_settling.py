@@ -72,6 +72,26 @@ def test_takeover_refused_leaves_another_owner_alone() -> None:
     assert seam.owners[job(1).acs_credential_id] == "somebody"
     assert [event for event in seam.events if event[0] == "sent"] == [("sent", job(3).acs_credential_id)]
     assert "somebody" in (shards.results[1].detail or "")
+    assert [shards.results[row].read_back for row in (1, 2, 3)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("faults", "outcome", "read_back"),
+    [
+        ([], ASSIGNED, False),
+        ([Fault.REFUSED], Outcome.FAILED, False),
+        ([Fault.LOST], ASSIGNED, True),
+        ([Fault.LOST, Fault.REFUSED], Outcome.FAILED, True),
+    ],
+)
+def test_a_reading_before_the_send_proves_nothing_after_it(
+    faults: list[Fault], outcome: Outcome, *, read_back: bool
+) -> None:
+    """With takeover refused every row is read first; `read_back` is of what was read afterwards."""
+    seam, shards = MemorySeam(), MemoryShards([job(1)])
+    seam.script(job(1).acs_credential_id, *faults)
+    send(shards, seam, takeover_refused=True)
+    assert (shards.results[1].outcome, shards.results[1].read_back) == (outcome, read_back)
 
 
 def test_takeover_refused_holds_on_the_read_back_too() -> None:

@@ -154,8 +154,9 @@ class Credentials:
         if workspace_id is not None and workspace_id in self.missing:
             return MissingKey(workspace_id, self.missing[workspace_id])
         if self.default is None:
-            whose = "rows that name no workspace" if workspace_id is None else f"workspace {workspace_id}"
-            return MissingKey(workspace_id, f"No key for {whose}. {self._advice()}")
+            if workspace_id is None:
+                return MissingKey(None, f"No key for rows that name no workspace. {self._advice()}")
+            return MissingKey(workspace_id, f"No key for workspace {workspace_id}. {_how_to_name(workspace_id)}")
         return _of_default(self.default, workspace_id)
 
     def require_any(self) -> None:
@@ -191,8 +192,12 @@ def _of_default(default: ResolvedKey, workspace_id: str | None) -> ResolvedKey |
     return MissingKey(
         workspace_id,
         f"The key from {default.origin} opens workspace {default.workspace_id}, not {workspace_id}. "
-        f'Name a key for it under [workspaces."{workspace_id}"] in the --config file.',
+        + _how_to_name(workspace_id),
     )
+
+
+def _how_to_name(workspace_id: str | None) -> str:
+    return f'Name a key for it under [workspaces."{workspace_id}"] in the --config file.'
 
 
 def parse_workspace_id(value: str, origin: str) -> str:
