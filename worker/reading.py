@@ -164,18 +164,37 @@ class OwnerReader:
             return Reading(Owner.WANTED if credential.user_identity_id == job.user_id else Owner.OTHER, attempt, owner)
         if owner is None:
             return Reading(Owner.NOBODY, attempt)
-        return await self.read_identity(row, attempt, owner, credential.acs_system_id)
+        return await self.read_identity(row, attempt, owner, credential.acs_system_id, identity=job.user_id)
+
+    async def recognise(self, row: RowState, reading: Reading, expected: KnownOwner) -> Reading | None:
+        """The reading; where another user has the credential than expected, who is the expected identity, he is it.
+
+        None: the service did not say, try again.
+        """
+        owner, credential, identity = reading.acs_user_id, reading.attempt.credential, expected.user_identity_id
+        if credential is None or owner is None or identity is None or owner == expected.acs_user_id:
+            return reading
+        told = credential.user_identity_id
+        if told is None:
+            asked = await self.read_identity(row, reading.attempt, owner, credential.acs_system_id, identity=identity)
+            if asked is None or asked.owner is Owner.UNTOLD:
+                return asked
+            told = identity if asked.owner is Owner.WANTED else None
+        if told == identity:
+            row.owner = expected._replace(acs_user_id=owner)
+            row.knew(row.owner)
+        return reading
 
     async def read_identity(
-        self, row: RowState, read: Attempt, owner: str, acs_system_id: str | None
+        self, row: RowState, read: Attempt, owner: str, acs_system_id: str | None, *, identity: str
     ) -> Reading | None:
-        """Whether the owner is the user of the row's identity in the credential's access system; None: try again.
+        """Whether the owner is the user of this identity in the credential's access system; None: try again.
 
         `read` is the reading of the credential, for the result.
         """
         job = row.job
         by = (
-            {"user_identity_id": job.user_id, "acs_system_id": acs_system_id}
+            {"user_identity_id": identity, "acs_system_id": acs_system_id}
             if acs_system_id is not None
             else {"acs_user_id": owner}
         )
@@ -191,7 +210,7 @@ class OwnerReader:
             return Reading(Owner.WANTED if user.acs_user_id == owner else Owner.OTHER, read, owner)
         if user.user_identity_id is None:
             return Reading(Owner.UNTOLD, attempt._replace(error_type="owner_untold"), owner)
-        return Reading(Owner.WANTED if user.user_identity_id == job.user_id else Owner.OTHER, read, owner)
+        return Reading(Owner.WANTED if user.user_identity_id == identity else Owner.OTHER, read, owner)
 
     async def _unanswered(self, row: RowState, attempt: Attempt) -> Reading | Literal[_Said.ANSWERED] | None:
         """`ANSWERED` for a reply to go by; else what a read without one means (DESIGN 11.11)."""

@@ -86,6 +86,8 @@ class Settler:
         if attempt is None:
             if row.maybe_applied or self._must_read(row):
                 reading = await self.reader.read_owner(row)
+                if reading is not None and row.owner is not None and row.owner.is_expected:
+                    reading = await self.reader.recognise(row, reading, row.owner)
                 if reading is None:
                     return None
                 settled = self._by_reading(row, reading)

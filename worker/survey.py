@@ -199,7 +199,14 @@ class Survey:
         """Whether an owner without an identity is the user of the row's identity."""
         state = RowState(unsure.job, lane)
         seen = Attempt(Call.GET, Verdict.DONE, 0.0, 0.0)
-        ask = partial(self._reader.read_identity, state, seen, unsure.acs_user_id, unsure.acs_system_id)
+        ask = partial(
+            self._reader.read_identity,
+            state,
+            seen,
+            unsure.acs_user_id,
+            unsure.acs_system_id,
+            identity=unsure.job.user_id,
+        )
         reading = await self._reader.until(state, ask)
         told = reading.owner is not Owner.UNTOLD
         detail = None if told else f"its owner has no identity that could be read ({reading.attempt.error_type})"

@@ -126,6 +126,32 @@ async def test_what_cannot_be_undone(tmp_path: Path) -> None:
             await undo_run(None, on(server, tmp_path, endpoint="http://127.0.0.1:9"))
 
 
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_reply_that_named_another_user_is_no_change(tmp_path: Path, told: bool) -> None:  # noqa: FBT001 - a case
+    """Rows by identity go by the identity: what was assigned is given back, and what changed since stays."""
+    world = {**IN_ONE_SYSTEM["world"], "identity_on_credential": False}
+    async with service(world=world, faults={"shares": {"other_user": 1.0}}) as server:
+        lines = [f"{uuid(number)},{uuid(500 + number)}" for number in range(1, 11)]
+        jobs = tmp_path / "jobs.csv"
+        server.configure({"faults": {"shares": {}}})
+        first = write(tmp_path / "first.csv", [(number, 1000 + number) for number in range(1, 6)])
+        await run_batch(first, settings(server, ledger=tmp_path / "first.db"))
+        before = owners(server)
+        server.configure({"faults": {"shares": {"other_user": 1.0}}})
+        jobs.write_text("\n".join(["acs_credential_id,user_identity_id", *lines]) + "\n")
+        await run_batch(jobs, settings(server, **SYNC))
+        server.configure({"faults": {"shares": {}}})
+        later = write(tmp_path / "later.csv", [(2, 300), (7, 300)])
+        await run_batch(later, settings(server, ledger=tmp_path / "later.db"))
+        server.configure({"world": {"identity_on_credential": told}})
+        plan = await plan_undo(None, on(server, tmp_path))
+        report = await undo_run(None, on(server, tmp_path))
+        after = {credential: owner for credential, owner in owners(server).items() if owner not in {"None", ""}}
+    assert (plan.give_back, plan.unassign, plan.changed_since) == (4, 4, 2)
+    assert report.outcomes == {Outcome.ASSIGNED: 4, Outcome.UNASSIGNED: 4, Outcome.CONFLICT: 2}
+    assert after == {**before, uuid(2): uuid(300), uuid(7): uuid(300)}
+
+
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[Service]:
     """A service in a process of its own."""

@@ -50,6 +50,14 @@ class KnownOwner(NamedTuple):
     """None: nobody."""
     read_at: float
     """Unix seconds; 0.0 for an owner that is only expected, so that it is read before anything is sent."""
+    user_identity_id: str | None = None
+    """Where it is known. Of an expected owner it has the last word: the reply to an assignment by identity may have
+    named another user than the one that it was applied to."""
+
+    @property
+    def is_expected(self) -> bool:
+        """Nobody has read it."""
+        return self.read_at == 0.0
 
     @property
     def state(self) -> str:
@@ -131,7 +139,12 @@ _JOINED: Final = inputs.outerjoin(
 
 
 _WITH_OWNERS: Final = _JOINED.outerjoin(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row))
-_OWNER_COLUMNS: Final = (owners.c.state, owners.c.assigned_acs_user_id, owners.c.read_at)
+_OWNER_COLUMNS: Final = (
+    owners.c.state,
+    owners.c.assigned_acs_user_id,
+    owners.c.read_at,
+    owners.c.assigned_user_identity_id,
+)
 
 
 def _job(record: Sequence[Any]) -> Job:
@@ -144,7 +157,7 @@ def _job(record: Sequence[Any]) -> Job:
 def _open_row(record: Sequence[Any], *, maybe_applied: bool) -> OpenRow:
     owner = None
     if record[9] in {"owned", "unowned"}:
-        owner = KnownOwner(record[10], record[11])
+        owner = KnownOwner(record[10], record[11], record[12])
     return OpenRow(_job(record), maybe_applied, record[8] or 0, owner)
 
 

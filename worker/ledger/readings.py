@@ -97,7 +97,7 @@ class Readings:
         run_no: whose readings they are.
         target: `owners` or `verifications`.
         wanted: what is to be read, as a query of row, line, shard, workspace_id, acs_credential_id, acs_user_id and
-            user_identity_id; no credential twice.
+            user_identity_id (either of the two, or both, is the row's person); no credential twice.
     """
 
     def __init__(self, engine: Engine, run_no: int, target: Table, wanted: Select[Any]) -> None:
@@ -184,7 +184,7 @@ class Readings:
 
 
 def _job(record: Row[Any]) -> Job:
-    by_identity = record.acs_user_id is None
+    by_identity = record.user_identity_id is not None
     return Job(
         record.row,
         record.line,
@@ -223,7 +223,8 @@ def _take_statement(run_no: int, target: Table) -> Insert:
     owner = bindparam("assigned_acs_user_id", type_=Text)
     identity = bindparam("assigned_user_identity_id", type_=Text)
     compared = case(
-        (_sought.c.acs_user_id.is_not(None), func.coalesce(owner == _sought.c.acs_user_id, literal(False))),  # noqa: FBT003 - SQL's false
+        (owner == _sought.c.acs_user_id, literal(True)),  # noqa: FBT003 - SQL's true
+        (_sought.c.user_identity_id.is_(None), literal(False)),  # noqa: FBT003 - SQL's false
         (identity.is_not(None), identity == _sought.c.user_identity_id),
         (owner.is_(None), literal(False)),  # noqa: FBT003 - SQL's false
         else_=type_coerce(null(), Boolean),

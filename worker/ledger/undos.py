@@ -89,7 +89,8 @@ def open_undo(engine: Engine, chain: Chain, run: Run, *, workspace_id: str | Non
 _EXPECTED: Final = func.coalesce(results.c.assigned_acs_user_id, inputs.c.acs_user_id)
 """Whom the chain gave the credential to."""
 _KNOWN: Final = and_(results.c.previous_owner_state == "known", results.c.previous_acs_user_id.is_not(None))
-_TARGET: Final = case((_KNOWN, results.c.previous_acs_user_id), else_=func.coalesce(_EXPECTED, inputs.c.acs_user_id))
+_TARGET: Final = case((_KNOWN, results.c.previous_acs_user_id), else_=inputs.c.acs_user_id)
+"""Null: the row's identity, from which the credential is taken."""
 
 
 def _assigned(chain: Chain, *columns: Any) -> Select[Any]:  # noqa: ANN401 - SQL expressions
@@ -133,6 +134,7 @@ def _fill_owners(connection: Connection, chain: Chain, run: Run) -> None:
         "state": literal("owned"),
         "being_deleted": literal(False),  # noqa: FBT003 - SQL's false
         "assigned_acs_user_id": _EXPECTED,
+        "assigned_user_identity_id": inputs.c.user_identity_id,  # as asked for; a reply may have named somebody else
     }
     query = _assigned(chain, *columns.values()).where(_EXPECTED.is_not(None))
     connection.execute(insert(owners).from_select(list(columns), query))
@@ -170,7 +172,7 @@ def wanted_by_undo(run_no: int) -> Select[Any]:
             inputs.c.workspace_id,
             inputs.c.acs_credential_id,
             owners.c.assigned_acs_user_id,
-            type_coerce(null(), Text).label("user_identity_id"),
+            owners.c.assigned_user_identity_id,
         )
         .join(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row))
         .where(inputs.c.run_no == run_no, ~decided)
