@@ -21,6 +21,7 @@ from worker.ledger.store import store_of
 from worker.logs import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from psycopg import AsyncConnection
@@ -57,7 +58,17 @@ def queue_of(endpoint: str) -> str:
 
 
 class OwnJobs(JobManager):
-    """Ends and reschedules a job only while the worker that was given it still has it."""
+    """Ends and reschedules a job only while the worker that was given it still has it.
+
+    Args:
+        connector: to the server.
+        on_failure: told of what kept it from that: the job stays with its worker then, and so with nobody as long as
+            that one lives.
+    """
+
+    def __init__(self, connector: PsycopgConnector, on_failure: Callable[[Exception], None] = lambda _: None) -> None:
+        super().__init__(connector)
+        self._on_failure = on_failure
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: FBT001 - the base's signature
         """`JobManager.finish_job`, for a job of ours; else nothing.
@@ -79,6 +90,13 @@ class OwnJobs(JobManager):
         await self._change(job, "retry_job", **again)
 
     async def _change(self, job: Job, query: str, **values: Any) -> None:  # noqa: ANN401 - of the driver
+        try:
+            await self._change_ours(job, query, values)
+        except Exception as error:
+            self._on_failure(error)
+            raise
+
+    async def _change_ours(self, job: Job, query: str, values: dict[str, Any]) -> None:
         connector = self.connector
         assert isinstance(connector, PsycopgConnector)  # noqa: S101 - made below
         async with connector.pool.connection() as connection:
@@ -116,11 +134,11 @@ def make_manager() -> JobManager:
     return JobManager(PsycopgConnector())
 
 
-def make_app(url: str, *, patience: float) -> App:
+def make_app(url: str, *, patience: float, on_failure: Callable[[Exception], None] = lambda _: None) -> App:
     """The engine on the ledger at this URL; to be opened by `open_async`.
 
     It waits `patience` seconds for a connection, since a server that is gone for longer ends the worker; and the
-    server waits as long for it in mid-transaction.
+    server waits as long for it in mid-transaction. `on_failure` is as `OwnJobs` takes it.
     """
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # each try to come back would be a warning
@@ -140,7 +158,7 @@ def make_app(url: str, *, patience: float) -> App:
         kwargs={"application_name": "assign-worker fleet", "connect_timeout": 10},
     )
     app = App(connector=connector)
-    app.job_manager = OwnJobs(connector)
+    app.job_manager = OwnJobs(connector, on_failure)
     return app
 
 

@@ -17,7 +17,7 @@ from procrastinate.job_context import AbortReason, JobContext
 from procrastinate.retry import BaseRetryStrategy
 from procrastinate.worker import Worker
 from psycopg import Error as PostgresError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from worker.client import SeamClient
 from worker.control import Control
@@ -59,7 +59,9 @@ class _TakeAgain(BaseRetryStrategy):
         pause = self._pause
         if isinstance(exception, LaterError):
             pause = exception.pause
-        elif isinstance(exception, asyncio.CancelledError | LedgerError):  # this worker ends, others may go on
+        elif isinstance(
+            exception, asyncio.CancelledError | LedgerError | OperationalError
+        ):  # this worker ends, others may go on
             pause = 0.0
         return RetryDecision(retry_in={"milliseconds": round(pause * 1000)})
 
@@ -118,7 +120,7 @@ class FleetWorker:
             self._engine = ledger.engine
             limit_idling(ledger.engine, timing.lease)
             await asyncio.to_thread(install, ledger.engine)
-            self._app = make_app(self._url, patience=timing.heartbeat)
+            self._app = make_app(self._url, patience=timing.heartbeat, on_failure=self._break)
             self._app.task(
                 name=TASK, queue=queue_of(settings.target.endpoint), retry=_TakeAgain(timing.pause), pass_context=True
             )(self._do)
@@ -182,7 +184,7 @@ class FleetWorker:
             control.stop(StopCause.CANCELLED, "the run was cancelled")
             await asyncio.gather(doing, return_exceptions=True)
             raise
-        except (FenceLostError, LedgerWriteError) as error:
+        except (FenceLostError, LedgerWriteError, OperationalError) as error:
             self._break(error)
             raise
         except LaterError:

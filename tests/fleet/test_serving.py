@@ -1,0 +1,38 @@
+"""A worker in this process, whose engine is made to fail where a server that goes away just then would fail it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from psycopg import OperationalError
+
+from tests.fleet.ground import SHORT
+from worker.config import Settings
+from worker.control import Control
+from worker.errors import LedgerWriteError
+from worker.fleet import FleetWorker
+from worker.fleet.engine import OwnJobs
+
+if TYPE_CHECKING:
+    from tests.fleet.ground import FleetGround
+
+
+def test_a_job_whose_end_cannot_be_noted_ends_its_worker(ground: FleetGround, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would stay that worker's for as long as it lives; so it ends as one that lost its server, and others go on."""
+    ground.shrink(2)
+    ground.submit()
+
+    async def fail(*_: object) -> None:
+        raise OperationalError("couldn't get a connection after 1.00 sec")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OwnJobs, "_change_ours", fail)
+        settings = Settings.from_options(environ=ground.environ(), timeout=1.0)
+        worker = FleetWorker(ground.database, settings, slots=1, timing=SHORT)
+        with pytest.raises(LedgerWriteError, match=r"was lost \(couldn't get a connection"):
+            asyncio.run(asyncio.wait_for(worker.run(Control()), 30))
+    with ground.worker():
+        ground.wait_until_done()
+    assert ground.judge().clean
