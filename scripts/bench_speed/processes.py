@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import Self
 
 __all__ = [
     "KEY",
@@ -23,6 +25,7 @@ __all__ = [
     "WORKER_PYTHON",
     "Ended",
     "FailedError",
+    "Running",
     "Service",
     "run",
     "serving",
@@ -35,7 +38,7 @@ PEERS_PYTHON: Final = TOP / ".venv-bench/bin/python"
 WORKER: Final = TOP / ".venv/bin/assign-worker"
 KEY: Final = {"SEAM_API_KEY": "seam_bench0000_00000000000000000000"}
 TOKEN: Final = {"SEAM_PERSONAL_ACCESS_TOKEN": "seam_at1bench_00000000000000000000"}
-_ANY_KEY: Final = frozenset(("SEAM_API_KEY", "SEAM_PERSONAL_ACCESS_TOKEN", "SEAM_WORKSPACE_ID", "SEAM_ENDPOINT"))
+_OURS: Final = ("SEAM_", "ASSIGN_WORKER_")
 
 
 class FailedError(RuntimeError):
@@ -59,30 +62,68 @@ class Ended:
         return document
 
 
+class Running:
+    """A process that is measured; it is killed at the end of its block if it still runs.
+
+    Args:
+        command: its words.
+        keys: what its environment holds of ours, besides which it holds nothing of ours.
+        core: where it must run; None leaves that to the system.
+    """
+
+    def __init__(self, command: Sequence[object], *, keys: Mapping[str, str] = KEY, core: int | None = None) -> None:
+        self._words = [str(word) for word in command]
+        self._stdout, self._stderr = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - closed in `__exit__`
+        self._began = time.monotonic()
+        self._process = subprocess.Popen(  # noqa: S603 - our own commands
+            self._words,
+            stdout=self._stdout,
+            stderr=self._stderr,
+            env={name: value for name, value in os.environ.items() if not name.startswith(_OURS)} | keys,
+            cwd=TOP,
+            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - no threads
+        )
+        self.pid: Final = self._process.pid
+
+    def __enter__(self) -> Self:
+        """It runs since it was made."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing behind."""
+        self._process.kill()  # nothing, where `end` has waited for it
+        self._process.wait()
+        self._stdout.close()
+        self._stderr.close()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def end(self, codes: tuple[int, ...] = (0,)) -> Ended:
+        """Wait for its end.
+
+        Raises:
+            FailedError: its exit code is none of `codes`.
+        """
+        _, status, used = os.wait4(self.pid, 0)
+        seconds = time.monotonic() - self._began
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        said, complained = (_read(stream.fileno()) for stream in (self._stdout, self._stderr))
+        if self._process.returncode not in codes:
+            words = " ".join(self._words)
+            raise FailedError(f"{words} ended with {self._process.returncode}:\n{complained[-2000:]}")
+        return Ended(said, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, self._began)
+
+
 def run(command: Sequence[object], *, keys: Mapping[str, str] = KEY, codes: tuple[int, ...] = (0,)) -> Ended:
     """Run a command on the first core, to its end, with these keys and no others in its environment.
 
     Raises:
         FailedError: its exit code is none of `codes`.
     """
-    core = min(os.sched_getaffinity(0))
-    words = [str(word) for word in command]
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        began = time.monotonic()
-        process = subprocess.Popen(  # noqa: S603 - our own commands
-            words,
-            stdout=stdout,
-            stderr=stderr,
-            env={name: value for name, value in os.environ.items() if name not in _ANY_KEY} | keys,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - there are no threads here
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said, complained = (_read(stream.fileno()) for stream in (stdout, stderr))
-    if process.returncode not in codes:
-        raise FailedError(f"{' '.join(words)} ended with {process.returncode}:\n{complained[-2000:]}")
-    return Ended(said, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, began)
+    with Running(command, keys=keys, core=min(os.sched_getaffinity(0))) as running:
+        return running.end(codes)
 
 
 def _read(descriptor: int) -> str:
