@@ -14,9 +14,25 @@ from worker.control import Control
 from worker.errors import LedgerWriteError
 from worker.fleet import FleetWorker
 from worker.fleet.engine import OwnJobs
+from worker.models import StopCause
 
 if TYPE_CHECKING:
     from tests.fleet.ground import FleetGround
+
+
+def test_a_worker_that_is_stopped_while_it_starts_ends(ground: FleetGround) -> None:
+    """SIGTERM came before it took its first job: it takes none."""
+    ground.shrink(2)
+    ground.submit()
+
+    async def start_and_stop() -> None:
+        control = Control()
+        control.stop(StopCause.SIGTERM)
+        settings = Settings.from_options(environ=ground.environ(), timeout=1.0)
+        await asyncio.wait_for(FleetWorker(ground.database, settings, slots=1, timing=SHORT).run(control), 30)
+
+    asyncio.run(start_and_stop())
+    assert ground.sent() == 0
 
 
 def test_a_job_whose_end_cannot_be_noted_ends_its_worker(ground: FleetGround, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,9 +40,10 @@ __all__ = ["Round", "play", "play_all", "table"]
 
 LANES: Final = 3
 """Rounds at a time."""
-_WORKSPACES: Final = 4
-_ROWS: Final = 45
-"""In each."""
+_LARGE, _SMALL = 3, 36
+"""Workspaces of several shards, each of them a job; and those that share jobs."""
+_ROWS: Final = 3
+"""In each small one; a large one has ten times as many."""
 _SHARD_ROWS: Final = 15
 _WORKERS: Final = 3
 _LAST_MOMENT: Final = 0.8
@@ -77,7 +78,7 @@ class Round:
 def play(kind: str, seed: int, folder: Path, postgres: Postgres) -> Round:
     """One round in this folder, on a database of its own."""
     random = Random(f"{kind} {seed}")  # noqa: S311 - moments, no secret
-    workspaces = [str(uuid.UUID(int=random.getrandbits(128))) for _ in range(_WORKSPACES)]
+    workspaces = [str(uuid.UUID(int=random.getrandbits(128))) for _ in range(_LARGE + _SMALL)]
     settings: dict[str, Any] = {
         **FAULTS,
         "seed": seed,
@@ -93,7 +94,8 @@ def play(kind: str, seed: int, folder: Path, postgres: Postgres) -> Round:
     with ExitStack() as stack:
         server = stack.enter_context(simulator(folder, settings))
         ground = FleetGround(folder, server, postgres.url(name), workspaces)
-        ground.rows = make_input(ground.jobs, workspaces, _ROWS, seed=seed)
+        dealt = workspaces[:_LARGE] * 10 + workspaces[_LARGE:]
+        ground.rows = make_input(ground.jobs, dealt, _ROWS, seed=seed)
         forwarder = stack.enter_context(Forwarder(server.url))
         scene = Scene(ground, postgres, random, forwarder)
         try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BOUND", "Scene"]
 
-BOUND: Final = 120.0
+BOUND: Final = 180.0
 """Seconds within which a run has ended, whatever befell it."""
 _LOOK: Final = 0.1
 

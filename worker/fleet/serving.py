@@ -150,6 +150,7 @@ class FleetWorker:
         )
         working = asyncio.create_task(self._worker.run())  # type: ignore[no-untyped-call]  # it takes nothing
         housekeeping = asyncio.create_task(self._keep_house())
+        await asyncio.sleep(0)  # the engine begins, and forgets a stop that was asked for before
         control.forward_to(self._drain)
         try:
             await working
