@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from worker.ledger import Ledger
     from worker.ledger.runs import Run
-    from worker.models import InputRow
+    from worker.models import InputRow, Result
 
 
 def decided(ledger: Ledger, run: Run) -> dict[int, tuple[str, str]]:
@@ -162,6 +162,29 @@ def test_nothing_is_carried_over_from_another_workspace(ledger: Ledger) -> None:
     before = staged(ledger.engine, [row(1), row(2)], sha256="a", workspace_id=uuid(1))
     settle(ledger.engine, before, result(1), through=1)
     run = staged(ledger.engine, [row(1), row(3)], sha256="b", workspace_id=uuid(2))
+    assert decided(ledger, run) == {}
+    assert get_run(ledger.engine, before.run_no).state == "open"
+
+
+def told_where(number: int, workspace: int) -> Result:
+    """Assigned, with the workspace that Seam named in its reply."""
+    return result(number, credential_workspace_id=uuid(workspace))
+
+
+def test_rows_that_name_their_workspaces_are_carried_over(ledger: Ledger) -> None:
+    """Keys by workspace belong to no run's workspace: what a row names is where it went."""
+    before = staged(ledger.engine, [row(1, workspace=1), row(2, workspace=2), row(3, workspace=2)], sha256="a")
+    settle(ledger.engine, before, told_where(1, 1), through=1)
+    run = staged(ledger.engine, [row(1, workspace=1), row(2, workspace=2)], sha256="b")
+    assert {number: outcome for number, (outcome, _) in decided(ledger, run).items()} == {1: "unchanged"}
+    assert get_run(ledger.engine, before.run_no).state == "superseded"
+
+
+def test_rows_that_name_none_are_not_carried_to_a_key_that_nobody_knows(ledger: Ledger) -> None:
+    """The run before went to the workspace of its key; this one's may be another."""
+    before = staged(ledger.engine, [row(1, workspace=1), row(2), row(3)], sha256="a")
+    settle(ledger.engine, before, told_where(1, 1), through=1)
+    run = staged(ledger.engine, [row(1, workspace=1), row(2)], sha256="b")
     assert decided(ledger, run) == {}
     assert get_run(ledger.engine, before.run_no).state == "open"
 

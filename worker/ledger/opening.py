@@ -87,7 +87,8 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
     if run.is_sync:  # it reads for itself what is so
         connection.execute(update(runs).where(runs.c.run_no == before.run_no).values(state="superseded"))
         return
-    if workspace_of(connection, before.run_no) not in {None, run.workspace_id}:
+    at_home = workspace_of(connection, before.run_no) in {None, run.workspace_id}
+    if not at_home and (run.workspace_id is not None or _has_homeless_rows(connection, before.run_no)):
         return
     refuse_held(connection, before.run_no, holder=holder())
     old_inputs, old_results, other = inputs.alias(), results.alias(), inputs.alias()
@@ -146,6 +147,12 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
         )
     )
     connection.execute(update(runs).where(runs.c.run_no == before.run_no).values(state="superseded"))
+
+
+def _has_homeless_rows(connection: Connection, run_no: int) -> bool:
+    """Whether a row of the run names no workspace, so that it went to whichever the key was for."""
+    found = select(exists().where(shards.c.run_no == run_no, shards.c.workspace_id.is_(None)))
+    return bool(connection.execute(found).scalar())
 
 
 def mark_doubtful(connection: Connection, run: Run) -> None:
