@@ -8,12 +8,13 @@ name ends in `_ms`.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from worker.seam import AcsCredential, AcsUser
 
 __all__ = [
+    "NOT_WELL",
     "Attempt",
     "Call",
     "InputRow",
@@ -202,6 +203,10 @@ class Outcome(StrEnum):
     """Sent, and even reading back could not settle it."""
     PENDING = "pending"
     """Never sent. Only in exports of unfinished runs."""
+
+
+NOT_WELL: Final = (Outcome.FAILED, Outcome.INVALID, Outcome.CONFLICT, Outcome.IN_DOUBT)
+"""Rows that somebody has to look at."""
 
 
 class Result(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -10,14 +9,13 @@ from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
+from worker.advice import next_steps
 from worker.guards import NEEDS_A_FLAG
 from worker.history import Comparison, compare
 from worker.ledger.chains import chain_before, chain_of
 from worker.ledger.plans import count_drift
 from worker.ledger.queries import count_replaced, fetch_examples, fetch_workspaces, group_rows, stream_latencies
-from worker.ledger.runs import RETRY, RUN
-from worker.models import Outcome, Stop, StopCause
-from worker.paths import DEFAULT_LEDGER
+from worker.models import NOT_WELL, Outcome, Stop, StopCause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +30,6 @@ __all__ = ["Failure", "Latency", "RunReport", "WorkspaceCounts", "build_report",
 
 MOST_FAILURES: Final = 50
 """Kinds of failure in a report, the most frequent ones; the service may invent any number of them."""
-_NOT_WELL: Final = (Outcome.FAILED, Outcome.INVALID, Outcome.CONFLICT, Outcome.IN_DOUBT)
 _EXIT_OF_SIGNAL: Final = {StopCause.SIGINT: 130, StopCause.SIGTERM: 143}
 _EXIT_HELD: Final = 4
 _EXIT_STOPPED: Final = 3
@@ -52,6 +49,8 @@ class Failure:
     """Of the example: what the service said, else `detail`."""
     detail: str | None
     """Of the example: what to do."""
+    retryable: bool | None = None
+    """None where nothing was sent."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,7 @@ class RunReport:
     attempts: int
     """Assign calls, over all executions."""
     retried_rows: int
+    """Rows sent more than once, by the run or by its retries."""
     sending_seconds: float
     """Over all executions."""
     rows_per_second: float | None
@@ -151,7 +151,12 @@ def exit_code_of(
         return _EXIT_HELD
     if causes or not finished or outcomes.get(Outcome.PENDING):
         return _EXIT_STOPPED
-    return _EXIT_NOT_WELL if any(outcomes.get(outcome) for outcome in _NOT_WELL) else 0
+    return _EXIT_NOT_WELL if any(outcomes.get(outcome) for outcome in NOT_WELL) else 0
+
+
+_Kind = tuple[Outcome, str | None, bool | None]
+"""Outcome, error type, retryable: rows that share them ended alike. A file that wants a credential for two people and
+a takeover that was refused are both conflicts, and two kinds."""
 
 
 class _Sums:
@@ -160,8 +165,8 @@ class _Sums:
     def __init__(self, groups: Iterable[Group]) -> None:
         self.outcomes: Counter[Outcome] = Counter()
         self.warnings: Counter[str] = Counter()
-        self.failures: Counter[tuple[Outcome, str | None]] = Counter()
-        self.examples: dict[tuple[Outcome, str | None], int] = {}
+        self.failures: Counter[_Kind] = Counter()
+        self.examples: dict[_Kind, int] = {}
         self.by_shard: dict[int, Counter[Outcome]] = {}
         self.attempts = self.sent = self.retried = self.retryable = 0
         for group in groups:
@@ -171,8 +176,8 @@ class _Sums:
         self.outcomes[group.outcome] += group.rows
         for code in group.warning_codes.split(";") if group.warning_codes else ():
             self.warnings[code] += group.rows
-        if group.outcome in _NOT_WELL:
-            kind = (group.outcome, group.error_type)
+        if group.outcome in NOT_WELL:
+            kind = (group.outcome, group.error_type, group.retryable)
             self.failures[kind] += group.rows
             self.examples[kind] = min(group.first_row, self.examples.get(kind, group.first_row))
         if group.shard is not None:
@@ -213,9 +218,9 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
     root, last = chain.root, chain.last
     before = chain_before(engine, root)
     sums = _Sums(group_rows(engine, chain))
-    earlier_attempts, earlier_sent = count_replaced(engine, chain)
+    replaced = count_replaced(engine, chain)
     seconds = sum(each.sending_seconds for each in chain.runs)
-    sent = sums.sent + earlier_sent
+    sent = sums.sent + replaced.sent
     finished = last.state != "open"
     if not stops and not finished and last.stop_cause is not None:
         stops = (Stop(StopCause(last.stop_cause), last.stop_message or ""),)
@@ -231,8 +236,8 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
         warnings=dict(sums.warnings.most_common()),
         failures=_failures(engine, chain, sums),
         latency=_latency(stream_latencies(engine, chain)),
-        attempts=sums.attempts + earlier_attempts,
-        retried_rows=sums.retried,
+        attempts=sums.attempts + replaced.attempts,
+        retried_rows=sums.retried + replaced.again,
         sending_seconds=round(seconds, 3),
         rows_per_second=round(sent / seconds, 1) if sent and seconds else None,
         workspaces=_workspaces(engine, root.run_no, sums) if len(sums.by_shard) > 1 else (),
@@ -240,7 +245,17 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
         ledger=ledger,
         results=results,
         exit_code=exit_code_of(sums.outcomes, (stop.cause for stop in stops), finished=finished, held=held),
-        next_steps=tuple(_next_steps(chain, sums, results, given, ledger=ledger, rehearsal=rehearsal)),
+        next_steps=tuple(
+            next_steps(
+                chain,
+                sums.outcomes,
+                sums.retryable,
+                command=given,
+                ledger=ledger,
+                results=results,
+                rehearsal=rehearsal,
+            )
+        ),
         notes=() if note is None else (note,),
         rehearsal=rehearsal,
         retries=tuple(retry.id for retry in chain.retries),
@@ -253,9 +268,9 @@ def _failures(engine: Engine, chain: Chain, sums: _Sums) -> tuple[Failure, ...]:
     kinds = sums.failures.most_common(MOST_FAILURES)
     told = fetch_examples(engine, chain, [sums.examples[kind] for kind, _ in kinds])
     return tuple(
-        Failure(outcome, error_type, rows, row, message or detail, detail)
-        for (outcome, error_type), rows in kinds
-        for row in (sums.examples[outcome, error_type],)
+        Failure(outcome, error_type, rows, row, message or detail, detail, retryable)
+        for (outcome, error_type, retryable), rows in kinds
+        for row in (sums.examples[outcome, error_type, retryable],)
         for message, detail in (told[row],)
     )
 
@@ -276,38 +291,3 @@ def _latency(histogram: Iterable[tuple[int, int]]) -> Latency | None:
     reached = array("q", accumulate(counts))
     p50, p90, p99 = (values[bisect_left(reached, reached[-1] * share / 100)] for share in (50, 90, 99))
     return Latency(p50, p90, p99, values[-1])
-
-
-def _retry(root: Run, ledger: str) -> str:
-    """The command that retries a run; a server's URL is left out, since it may need its password."""
-    place = () if ledger == DEFAULT_LEDGER or "://" in ledger else ("--ledger", ledger)
-    return shlex.join(("assign-worker", "retry", root.id, *place))
-
-
-def _next_steps(  # noqa: PLR0913 - what the steps name
-    chain: Chain,
-    sums: _Sums,
-    results: str | None,
-    command: Sequence[str] | None,
-    *,
-    ledger: str,
-    rehearsal: bool,
-) -> Iterable[str]:
-    """`command` is None where the same one would stop at the same place; then the stop's message tells the way on."""
-    root, last = chain.root, chain.last
-    if last.state == "open" and command is not None:
-        if last.kind == RETRY and not command:
-            command = shlex.split(_retry(root, ledger))
-        again = f": {shlex.join(command)}" if command else ""
-        yield f"The same command goes on from here{again}"
-    if not_well := sum(sums.outcomes.get(outcome, 0) for outcome in _NOT_WELL):
-        where = (
-            f"column detail in {results}" if results else f"`assign-worker results {root.id} -o FILE`, column detail"
-        )
-        rows = "1 row needs" if not_well == 1 else f"{not_well} rows need"
-        yield f"{rows} a look: {where}, says what to do"
-    if sums.retryable and root.kind == RUN and last.state == "finished" and not rehearsal:
-        rows = "1 row" if sums.retryable == 1 else f"{sums.retryable} rows"
-        yield f"{rows} may succeed now: `{_retry(root, ledger)}` sends nothing else"
-    if rehearsal:
-        yield "This was a rehearsal: nothing went to Seam. Without --simulate the rows are sent"

@@ -64,6 +64,8 @@ class UndoPlan:
     unreadable: int
     not_undoable: int
     """Rows of which nobody recorded who had them before."""
+    undone_by: str | None = None
+    """The undo that was made of the run already: an undo now would only tell it."""
     stops: tuple[Stop, ...] = ()
 
     @property
@@ -158,6 +160,7 @@ async def plan_undo(  # noqa: PLR0913 - keywords, each of them optional
             command=command,
         )
         executor = Executor(ledger, around)
+        earlier = await asyncio.to_thread(find_undo, engine, chain)
         run = await asyncio.to_thread(create_undo, engine, chain, _spec(chain, settings), now=time.time())
         try:
             async with executor.connected() as (client, preflight):
@@ -168,7 +171,7 @@ async def plan_undo(  # noqa: PLR0913 - keywords, each of them optional
             groups = await asyncio.to_thread(group_undo, engine, run.run_no)
         finally:
             await asyncio.to_thread(discard_run, engine, run.run_no)
-    return _plan(chain, groups, tuple(stops))
+    return _plan(chain, groups, tuple(stops), undone_by=None if earlier is None else earlier.id)
 
 
 def _chain(ledger: Ledger, reference: str | None, settings: Settings) -> Chain:
@@ -222,7 +225,7 @@ def _note(chain: Chain) -> str | None:
     return f"run {unfinished[0]} is not finished; only what it has assigned so far is undone"
 
 
-def _plan(chain: Chain, groups: Iterable[UndoGroup], stops: tuple[Stop, ...]) -> UndoPlan:
+def _plan(chain: Chain, groups: Iterable[UndoGroup], stops: tuple[Stop, ...], *, undone_by: str | None) -> UndoPlan:
     counts = {"give_back": 0, "unassign": 0, "changed_since": 0, "missing": 0, "unreadable": 0, "not_undoable": 0}
     for group in groups:
         if group.decided:
@@ -234,4 +237,4 @@ def _plan(chain: Chain, groups: Iterable[UndoGroup], stops: tuple[Stop, ...]) ->
         else:
             word = "changed_since" if group.is_still_so is False else "unreadable"
         counts[word] += group.rows
-    return UndoPlan(chain.root.id, chain.root.name, sum(counts.values()), **counts, stops=stops)
+    return UndoPlan(chain.root.id, chain.root.name, sum(counts.values()), **counts, undone_by=undone_by, stops=stops)

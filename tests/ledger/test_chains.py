@@ -11,7 +11,7 @@ from sqlalchemy import select
 from tests.ledger.filling import NOW, finished, result, retried, row, settle, spec, staged
 from worker.errors import RunNotFoundError
 from worker.ledger.chains import chain_of, latest
-from worker.ledger.queries import count_outcomes, count_replaced, group_rows, stream_export, stream_latencies
+from worker.ledger.queries import Replaced, count_outcomes, count_replaced, group_rows, stream_export, stream_latencies
 from worker.ledger.runs import create_run
 from worker.models import Outcome
 from worker.report import build_report
@@ -122,11 +122,13 @@ def test_sums_of_a_chain_agree_with_its_rows(ledger: Ledger) -> None:
     for group in group_rows(ledger.engine, chain):
         counts[group.outcome] += group.rows
     assert counts == Counter(outcome for _, outcome, _ in told(ledger, root))
-    assert count_replaced(ledger.engine, chain) == (5, 1)
+    # Row 3 was sent five times, and once by the retry; row 4 tells itself that it was sent more than once.
+    assert count_replaced(ledger.engine, chain) == Replaced(attempts=5, sent=1, again=1)
     assert sum(rows for _, rows in stream_latencies(ledger.engine, chain)) == 7
     report = build_report(ledger.engine, retry, ledger="ledger.db")
     assert (report.run_id, report.retries, report.state, report.exit_code) == (root.id, (retry.id,), "finished", 1)
     assert report.attempts == 1 + 1 + 5 + 1 + 3 + 1
+    assert report.retried_rows == 2
     assert report.sending_seconds == 2.0
     assert [(failure.outcome, failure.example_row) for failure in report.failures] == [(FAILED, 2)]
 

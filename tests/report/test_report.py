@@ -143,6 +143,33 @@ def test_well_run_needs_nothing(ledger: Ledger) -> None:
     assert (report.exit_code, report.next_steps) == (0, ())
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("run", "jobs.csv has no rows: look at what made it"),
+        ("undo", "The run assigned nothing, so there was nothing to give back"),
+    ],
+)
+def test_a_run_of_no_rows_says_so(ledger: Ledger, kind: str, said: str) -> None:
+    """It is finished, with 0, and nobody should take that for a night in which all went well."""
+    run = staged(ledger.engine, [], kind=kind)
+    run = note_stop(ledger.engine, run.run_no, finished=True, cause=None, message=None, seconds=0.0, now=NOW)
+    report = build_report(ledger.engine, run, ledger="ledger.db", results="out.csv")
+    assert (report.exit_code, report.next_steps) == (0, (said,))
+
+
+def test_two_kinds_of_one_outcome_are_told_apart(ledger: Ledger) -> None:
+    """A conflict within the file is not the one of a takeover that is refused; each has its example."""
+    run = staged(ledger.engine, [row(1, credential=9), row(2, credential=9, person=501), row(3)])
+    claim, writer = claimed(ledger.engine, run)
+    writer.write(Batch(results=[result(3, Outcome.CONFLICT, retryable=False, detail="it belongs to user 7")]))
+    writer.close()
+    assert len(claim.shards) == 1
+    report = build_report(ledger.engine, run, ledger="ledger.db")
+    assert [(kind.rows, kind.example_row, kind.retryable) for kind in report.failures] == [(2, 1, None), (1, 3, False)]
+    assert report.failures[1].detail == "it belongs to user 7"
+
+
 def test_open_run_tells_its_last_stop_and_how_to_go_on(ledger: Ledger) -> None:
     """A later look at a stopped run says why it stopped, and the command."""
     run = ended(ledger, 2, [result(1)], finished=False)

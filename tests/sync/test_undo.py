@@ -172,3 +172,7 @@ def test_the_command(tmp_path: Path, simulator: Service, monkeypatch: pytest.Mon
     again = call(["undo"], simulator.environ())
     assert again.code == 0
     assert "was undone already" in again.out
+    dry = call(["undo", "--dry-run"], simulator.environ())
+    assert dry.code == 1
+    assert f"was undone already, by run {done.document()['run_id']}" in dry.out
+    assert "changed since     20" in dry.out

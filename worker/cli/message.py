@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.cli.words import amount
 from worker.logs import escape_controls
-from worker.models import Outcome
+from worker.models import NOT_WELL, Outcome
 from worker.report import RunReport
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ MOST_LINES: Final = 5
 """Of a kind: failures, stops, warnings."""
 LONGEST_TEXT: Final = 300
 """Characters of a text of foreign origin."""
-_NOT_WELL: Final = (Outcome.FAILED, Outcome.INVALID, Outcome.CONFLICT, Outcome.IN_DOUBT)
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def of_error(subject: str, reason: str, exit_code: int) -> Message:
 
 def _ending(report: RunReport) -> str:
     if report.state == "finished":
-        bad = sum(report.outcomes.get(outcome, 0) for outcome in _NOT_WELL)
+        bad = sum(report.outcomes.get(outcome, 0) for outcome in NOT_WELL)
         return f"finished, {_rows(bad)} of {amount(report.rows)} to look at" if bad else "finished, all is well"
     left = report.outcomes.get(Outcome.PENDING, 0)
     return f"stopped early, {_rows(left)} of {amount(report.rows)} not sent"

@@ -50,14 +50,20 @@ def open_page() -> Iterator[Console]:
         yield _Page(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, markup=False, emoji=False)
 
 
-def plain_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
-    """A table with a rule under its header; the columns in `numbers` stand to the right."""
+def plain_table(*columns: str, numbers: tuple[str, ...] = (), whole: tuple[str, ...] = ()) -> Table:
+    """A table with a rule under its header.
+
+    Args:
+        columns: their headings.
+        numbers: those that stand to the right.
+        whole: those whose words are never broken, since people copy them.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         if column in numbers:
             table.add_column(column, justify="right", no_wrap=True)
         else:
-            table.add_column(column, overflow="fold")
+            table.add_column(column, overflow="fold", no_wrap=column in whole)
     return table
 
 

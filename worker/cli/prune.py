@@ -129,7 +129,7 @@ def _print(pruning: Pruning, space: Space | None, *, dry_run: bool) -> None:
     removed = _runs(pruning.removable)
     with open_page() as console:
         if removed:
-            table = plain_table("run", "name", "state", "rows", "ended", numbers=("rows",))
+            table = plain_table("run", "name", "state", "rows", "ended", numbers=("rows",), whole=("run",))
             for run in removed:
                 name = run.name if run.kind == RUN else f"{run.name} ({run.kind})"
                 table.add_row(run.id, cell(name), run.state, amount(run.rows), moment(run.stopped_at))

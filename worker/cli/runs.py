@@ -89,7 +89,9 @@ def _table(counted: Sequence[tuple[Run, Mapping[Outcome, int]]]) -> Table:
     from worker.ledger.runs import RUN  # noqa: PLC0415 - likewise
 
     table = plain_table(
-        *("run", "name", "state", "rows", "outcomes", "started", "sending"), numbers=("rows", "sending")
+        *("run", "name", "state", "rows", "outcomes", "started", "sending"),
+        numbers=("rows", "sending"),
+        whole=("run",),
     )
     for run, counts in counted:
         state = run.state if run.state != "open" else f"open: {run.stop_cause or 'not ended'}"

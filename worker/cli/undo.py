@@ -99,6 +99,8 @@ def _print(plan: UndoPlan) -> None:
 
     with open_page() as console:
         line(console, f"Undo of run {plan.run_id} of {plan.name}: nothing was sent", "bold")
+        if plan.undone_by is not None:
+            line(console, f"The run was undone already, by run {plan.undone_by}; what follows is how it stands now")
         stops(console, plan.stops)
         table = plain_table("undo", "rows", "meaning", numbers=("rows",))
         for word, rows, meaning in (

@@ -29,7 +29,7 @@ __all__ = ["command"]
 
 _MEANING: Final = {
     "confirmed": "the person has it",
-    "waiting": "the person has it; the lock maker's system has not followed yet",
+    "waiting": "the person has it; its sync, or its card, is still waited for",
     "other_owner": "somebody else has it now",
     "no_owner": "nobody has it now",
     "gone": "Seam knows no such credential any more",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Integer, Text, and_, bindparam, case, func, literal_column, select
 
-from worker.ledger.chains import chain_of, is_doubtful, last_words, members
+from worker.ledger.chains import chain_of, is_doubtful, last_words, latest, members
 from worker.ledger.statements import Statement
 from worker.ledger.store import store_of
 from worker.ledger.tables import RESULT_COLUMNS, inputs, results, shards, unsettled
@@ -31,6 +31,7 @@ __all__ = [
     "NOWHERE",
     "ExportRow",
     "Group",
+    "Replaced",
     "count_by_workspace",
     "count_decided",
     "count_outcomes",
@@ -75,7 +76,8 @@ class Group(NamedTuple):
     """`;`-joined."""
     attempts: int
     """Of each of the rows."""
-    retryable: bool
+    retryable: bool | None
+    """None: nothing was sent, or nothing is known yet."""
     rows: int
     first_row: int
 
@@ -198,7 +200,8 @@ def group_rows(engine: Engine, chain: Chain) -> Iterator[Group]:
     )
     query = view.select(*keys, func.count(), func.min(view.rows.c.row)).group_by(*keys)
     for shard, outcome, error_type, codes, attempts, retryable, *rest in _stream(engine, query, chain.root.run_no):
-        yield Group(shard, _OUTCOMES[outcome], error_type, codes, attempts, bool(retryable), *rest)
+        may_succeed = None if retryable is None else bool(retryable)
+        yield Group(shard, _OUTCOMES[outcome], error_type, codes, attempts, may_succeed, *rest)
 
 
 def count_decided(engine: Engine, run_no: int) -> Counter[Outcome]:
@@ -233,13 +236,24 @@ def count_by_workspace(engine: Engine, run_no: int) -> dict[str | None, Counter[
     return counts
 
 
-def count_replaced(engine: Engine, chain: Chain) -> tuple[int, int]:
-    """(assign calls, rows sent) of the results that a retry has replaced by its own, as far as it did not add them up.
+class Replaced(NamedTuple):
+    """Results that a retry has replaced by its own, but for those on whose calls it went on counting.
 
-    A retry goes on counting where it has to read the owner back first.
+    It goes on counting where it has to read the owner back first.
     """
+
+    attempts: int = 0
+    """Assign calls."""
+    sent: int = 0
+    """Results with a call."""
+    again: int = 0
+    """Rows sent more than once of which the last word alone does not say so."""
+
+
+def count_replaced(engine: Engine, chain: Chain) -> Replaced:
+    """What the last words on the rows of a chain leave out."""
     if not chain.retries:
-        return 0, 0
+        return Replaced()
     later = inputs.alias("later")
     numbers = [run.run_no for run in chain.runs]
     replaced = (
@@ -254,10 +268,25 @@ def count_replaced(engine: Engine, chain: Chain) -> tuple[int, int]:
         .distinct()
         .subquery()
     )
-    query = select(func.coalesce(func.sum(replaced.c.attempts), 0), func.count()).select_from(replaced)
+    before = (
+        select(replaced.c.row, func.sum(replaced.c.attempts).label("attempts"), func.count().label("sent"))
+        .group_by(replaced.c.row)
+        .subquery()
+    )
+    words = latest(chain.root.run_no).subquery("words")
+    last = func.coalesce(results.c.attempts, 0)
+    hidden = and_(last <= 1, last + before.c.attempts > 1)
+    query = select(
+        func.coalesce(func.sum(before.c.attempts), 0),
+        func.coalesce(func.sum(before.c.sent), 0),
+        func.coalesce(func.sum(case((hidden, 1), else_=0)), 0),
+    ).select_from(
+        before.join(words, words.c.row == before.c.row).outerjoin(
+            results, and_(results.c.run_no == words.c.run_no, results.c.row == words.c.row)
+        )
+    )
     with engine.connect() as connection:
-        attempts, rows = connection.execute(query).one()
-    return int(attempts), int(rows)
+        return Replaced(*map(int, connection.execute(query).one()))
 
 
 def stream_latencies(engine: Engine, chain: Chain) -> Iterator[tuple[int, int]]:

@@ -153,7 +153,7 @@ def group_findings(engine: Engine, root_no: int) -> list[FoundGroup]:
 
 _SENTENCES: Final[dict[Finding, str]] = {
     Finding.CONFIRMED: "the person has it",
-    Finding.WAITING: "the person has it; the lock maker's system has not followed yet. Verify again later",
+    Finding.WAITING: "the person has it; its sync, or its card, is still waited for. Verify again later",
     Finding.OTHER_OWNER: "somebody else has it now; look at it in Seam, or assign it again",
     Finding.NO_OWNER: "nobody has it now; assign it again",
     Finding.GONE: "Seam knows no such credential any more",
