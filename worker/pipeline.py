@@ -91,15 +91,17 @@ class Pipeline:
             on_step=on_step,
         )
         self._dispatch = self._traffic.dispatch
+        window = Window(sending.concurrency, len(claim.shards))
         self._queues = {
             shard.shard: ShardQueue(
                 shard.shard,
                 Lane(shard.workspace_id, self._endpoint, sending, rows=shard.rows),
                 dispatched_through=shard.dispatched_through,
+                least=window.each,
             )
             for shard in claim.shards
         }
-        self._supply = Supply(source, self._queues, Window(sending.concurrency), self, on_step, observers)
+        self._supply = Supply(source, self._queues, window, self, on_step, observers)
         self._waits = self._traffic.waits
         for queue in self._queues.values():
             self._traffic.add(queue)

@@ -27,7 +27,10 @@ FETCH_SHARDS: Final = 100
 LEAST_WINDOW: Final = 512
 """Rows that few but quick workers have open between two commits, 20 ms apart."""
 LEAST_AHEAD: Final = 16
-"""Rows that the mark runs ahead of a shard at first."""
+"""Rows that the mark runs ahead of a shard at first, as long as there are few shards."""
+LEAST_EACH: Final = 8
+"""But so many the window has room for in every shard: one that waits for room sends in fits and starts, which its
+throttle takes for the service's doing."""
 
 
 def portion(shards: int) -> int:
@@ -36,12 +39,19 @@ def portion(shards: int) -> int:
 
 
 class Window:
-    """Counts rows that a crash now would leave in doubt, against the most that may be."""
+    """Counts rows that a crash now would leave in doubt, against the most that may be.
 
-    __slots__ = ("open", "size")
+    Args:
+        concurrency: most requests in flight.
+        shards: that share it.
+    """
 
-    def __init__(self, concurrency: int) -> None:
-        self.size: Final = max(4 * concurrency, LEAST_WINDOW)
+    __slots__ = ("each", "open", "size")
+
+    def __init__(self, concurrency: int, shards: int = 1) -> None:
+        self.size: Final = max(4 * concurrency, LEAST_WINDOW, LEAST_EACH * shards)
+        self.each: Final = min(LEAST_AHEAD, self.size // max(shards, 1))
+        """Rows that the mark runs ahead of each shard at first."""
         self.open = 0
         """Rows within a mark (committed or asked for) without a durable result."""
 
@@ -56,6 +66,7 @@ class ShardQueue:
 
     __slots__ = (
         "_asked",
+        "_least",
         "_sent_since_ask",
         "ahead",
         "details_due",
@@ -74,7 +85,7 @@ class ShardQueue:
         "wakes_at",
     )
 
-    def __init__(self, shard: int, lane: Lane, *, dispatched_through: int) -> None:
+    def __init__(self, shard: int, lane: Lane, *, dispatched_through: int, least: int = LEAST_AHEAD) -> None:
         self.shard = shard
         self.lane = lane
         self.details_due = dispatched_through > 0
@@ -85,7 +96,8 @@ class ShardQueue:
         self.unasked = 0
         self.ahead = 0
         """Rows within a mark, committed or asked for, that were not taken."""
-        self.target = LEAST_AHEAD
+        self._least = least
+        self.target = least
         """Rows that the mark should run ahead."""
         self.fetched_through = dispatched_through
         self.last_dispatched = dispatched_through
@@ -118,7 +130,7 @@ class ShardQueue:
         ahead = self.ahead
         if not self.granted and self._sent_since_ask and ahead <= self.target:
             self.target = min(2 * self.target, FETCH)
-        elif self._sent_since_ask * 4 < self.target > LEAST_AHEAD and not self.unasked:
+        elif self._sent_since_ask * 4 < self.target > self._least and not self.unasked:
             self.target //= 2
         if ahead * 2 > self.target:
             return None

@@ -104,7 +104,7 @@ def test_metrics() -> None:
 def test_the_window() -> None:
     """How many rows a crash can leave in doubt."""
     assert "(four times `--concurrency`, at least 512 rows)" in section("When it is interrupted")
-    assert (Window(1).size, Window(1000).size) == (512, 4000)
+    assert (Window(1).size, Window(1000).size, Window(1, 1_000).size) == (512, 4000, 8_000)
 
 
 def test_profiles() -> None:

@@ -18,6 +18,8 @@ from worker.ledger.store import store_of
 from worker.ledger.tables import DETAIL_COLUMNS, results, shards, unsettled
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Engine
 
     from worker.ledger.claims import Batch, Claim
@@ -89,15 +91,7 @@ class ShardWriter:
         def ask(cursor: Any, _again: bool) -> None:  # noqa: ANN401, FBT001 - as the session calls it
             nonlocal asked_at
             asked_at = Lease.now()
-            values = {"of_run": self._run_no, "term": lease.seconds}
-            self._renew.many(
-                cursor,
-                [
-                    self._renew.ordered({**values, "of_shard": shard, "our_epoch": epoch})
-                    for shard, epoch in self._all()
-                ],
-            )
-            if cursor.rowcount != len(self._epochs):
+            if self._change(cursor, self._renew, {shard: {"term": lease.seconds} for shard in self._epochs}):
                 raise FenceLostError("another process has taken over shards of this run; this one stops")
 
         try:
@@ -113,8 +107,7 @@ class ShardWriter:
             return
 
         def release(cursor: Any, _again: bool) -> None:  # noqa: ANN401, FBT001 - as the session calls it
-            for shard, epoch in self._all():
-                self._return.one(cursor, of_run=self._run_no, of_shard=shard, our_epoch=epoch)
+            self._change(cursor, self._return, {shard: {} for shard in self._epochs})
 
         self._session.write(release)
         self._lease.lost()
@@ -136,19 +129,25 @@ class ShardWriter:
     def _fence(self, cursor: Any, batch: Batch) -> None:  # noqa: ANN401 - any DBAPI cursor
         """Move the marks of all our shards that this batch names; with none named, touch one to check the epoch."""
         statement, marks = (self._lower, batch.lowered) if batch.lowered else (self._raise, batch.marks)
-        for shard, through in sorted((marks or {next(iter(self._epochs)): 0}).items()):
-            self._held(cursor, statement, shard, through=through)
+        marks = marks or {next(iter(self._epochs)): 0}
+        if self._change(cursor, statement, {shard: {"through": through} for shard, through in marks.items()}):
+            raise FenceLostError("another process has taken over shards of this run; this one has written nothing more")
 
-    def _all(self) -> list[tuple[int, int]]:
-        """Our shards and their epochs, in one order, so that no two processes wait for each other."""
-        return sorted(self._epochs.items())
+    def _change(self, cursor: Any, statement: Statement, shards: Mapping[int, Mapping[str, object]]) -> int:  # noqa: ANN401 - likewise
+        """Change these shards where they are still ours, each with its values; how many are not.
 
-    def _held(self, cursor: Any, statement: Statement, shard: int, **values: object) -> None:  # noqa: ANN401 - likewise
-        epoch = self._epochs[shard]
-        if statement.one(cursor, of_run=self._run_no, of_shard=shard, our_epoch=epoch, **values) != 1:
-            raise FenceLostError(
-                f"another process has taken over shard {shard} of this run; this one has written nothing more"
-            )
+        In one order, so that no two processes wait for each other; and all together, since it is a turn of the network
+        for each else.
+        """
+        rows = [
+            statement.ordered({"of_run": self._run_no, "of_shard": shard, "our_epoch": self._epochs[shard], **values})
+            for shard, values in sorted(shards.items())
+        ]
+        if len(rows) == 1:  # of many, a driver makes more
+            cursor.execute(statement.text, rows[0])
+        else:
+            statement.many(cursor, rows)
+        return len(rows) - int(cursor.rowcount)
 
     def _detail_values(self, result: Result) -> list[object]:
         values = result._asdict()
