@@ -9,18 +9,19 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import inspect, select
 
-from tests.ledger.filling import claimed, result, row, settle, staged
+from tests.ledger.filling import claimed, result, row, staged
 from worker.errors import AssignWorkerError, LedgerError, LedgerHeldError, LedgerWriteError
 from worker.ledger import Ledger
 from worker.ledger.claims import Batch
 from worker.ledger.group_commit import GroupCommit
-from worker.ledger.sqlite import APPLICATION_ID
-from worker.ledger.tables import SCHEMA_VERSION, inputs
+from worker.ledger.tables import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _HOLD = """
 import sys, time
@@ -195,38 +196,3 @@ async def test_group_commit_writes_groups_in_order(tmp_path: Path) -> None:
         assert rows == list(range(1, 2001))
         assert 2 <= len(batches) < 40
         assert batches[-1].lowered == {0: 2000}
-
-
-def test_a_ledger_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
-    """It gets the columns and tables that it lacks, keeps its rows, and has the schema of a fresh one."""
-    old, fresh = tmp_path / "old.db", tmp_path / "fresh.db"
-    with sqlite3.connect(old) as connection:
-        connection.executescript((Path(__file__).parent / "version_1.sql").read_text())
-        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        connection.execute("PRAGMA user_version=1")
-        connection.execute(
-            "INSERT INTO runs (id, kind, state, name, input_name, input_format, parse_options, mode, endpoint, "
-            "settings, rows, created_at, sending_seconds) "
-            "VALUES ('r', 'run', 'open', 'n', 'n', 'csv', '{}', 'm', 'e', '{}', 1, 0, 0)"
-        )
-        connection.execute("INSERT INTO inputs VALUES (1, 1, 2, 0, 'c', 'u', NULL, NULL, '[]')")
-        connection.execute(
-            "INSERT INTO results (run_no, row, outcome, attempts, read_back, details_due) "
-            "VALUES (1, 1, 'assigned', 1, 0, 0)"
-        )
-    connection.close()
-    with Ledger(str(old), exclusive=True) as upgraded, Ledger(str(fresh), exclusive=True) as made:
-        ours, theirs = (
-            {
-                name: {each["name"] for each in inspect(engine).get_columns(name)}
-                for name in inspect(engine).get_table_names()
-            }
-            for engine in (upgraded.engine, made.engine)
-        )
-        assert ours == theirs
-        with upgraded.engine.connect() as now:
-            assert now.execute(select(inputs.c.row, inputs.c.unassign)).all() == [(1, False)]
-            assert now.exec_driver_sql("PRAGMA user_version").scalar() == SCHEMA_VERSION
-        run = staged(upgraded.engine, [row(1)])
-        settle(upgraded.engine, run, result(1, previous_owner_state="none"), through=1)
-    Ledger(str(old), exclusive=False).close()

@@ -1,4 +1,7 @@
-"""Brings an SQLite ledger of an older version up to date, in one transaction, when it is opened."""
+"""The steps that bring a ledger of an older version up to date, on either store, within a transaction of the caller's.
+
+Whoever opens such a ledger takes them, under a lock, all or none: `sqlite` and `postgres` know how.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,24 @@ from worker.ledger.tables import SCHEMA_VERSION, inputs, owners, results, verifi
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Column, Connection, Engine
+    from sqlalchemy import Column, Connection, Table
 
-__all__ = ["upgrade"]
+__all__ = ["create_table", "take_steps"]
 
 
-def upgrade(engine: Engine, version: int) -> None:
-    """Take the steps from `version` to the present schema; where another process took them meanwhile, none."""
-    with engine.connect() as connection:
-        connection.exec_driver_sql("ROLLBACK")  # of the transaction that every connection begins: it may only read
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-        for step in range(version, SCHEMA_VERSION):
-            _STEPS[step](connection)
-        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
-        connection.commit()
+def take_steps(connection: Connection, version: int) -> None:
+    """Take all steps from `version` to the present schema; the caller notes the new version in the same transaction."""
+    for step in range(version, SCHEMA_VERSION):
+        _STEPS[step](connection)
+
+
+def create_table(connection: Connection, table: Table) -> None:
+    """Make a table as a fresh ledger has it, without its indexes."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(CreateTable(table))
+    else:
+        # Without foreign keys: our own statements name only rows they have just read, and checks cost a lookup a row.
+        connection.execute(CreateTable(table, include_foreign_key_constraints=[]))
 
 
 def _to_2(connection: Connection) -> None:
@@ -33,7 +39,7 @@ def _to_2(connection: Connection) -> None:
     _add_column(connection, inputs.c.unassign)
     _add_column(connection, results.c.previous_owner_state)
     for table in (owners, verifications):
-        connection.execute(CreateTable(table))
+        create_table(connection, table)
 
 
 def _add_column(connection: Connection, column: Column[object]) -> None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Column, Integer, MetaData, Table, Text, create_engine, event, inspect, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable
+from sqlalchemy.schema import CreateIndex, CreateSchema
 
 from worker.errors import LedgerError
 from worker.ledger.doubts import doubt_rows
+from worker.ledger.migrations import create_table
+from worker.ledger.postgres_upgrade import upgrade_postgres
 from worker.ledger.store import store_of
 from worker.ledger.tables import SCHEMA_VERSION, metadata, runs
 
@@ -66,7 +68,7 @@ def server_of(connection: Connection) -> str:
 
 
 def open_postgres(url: str, *, place: str, create: bool, connections: int | None = None) -> Engine:
-    """The engine on the ledger in this database, made there if `create` and it is not.
+    """The engine on the ledger in this database, made there if `create` and it is not; brought up to date if older.
 
     Args:
         url: `postgresql://…`.
@@ -76,7 +78,8 @@ def open_postgres(url: str, *, place: str, create: bool, connections: int | None
 
     Raises:
         LedgerError: the driver is missing, the server or database cannot be used, or holds something else under our
-            schema's name, or a ledger of another version. It is left as it was.
+            schema's name, or a newer ledger. It is left as it was.
+        LedgerHeldError: it is an older ledger, which would be brought up to date, and others work on it.
     """
     engine = _engine(url, place, connections or _CONNECTIONS)
     try:
@@ -148,10 +151,11 @@ def _prepare(connection: Connection, place: str, *, create: bool) -> None:
             f"{SCHEMA_VERSION}); update assign-worker, or name another --ledger"
         )
     if version < SCHEMA_VERSION:
-        raise LedgerError(
-            f"the ledger {place} was written by an older assign-worker (version {version}, this one knows "
-            f"{SCHEMA_VERSION}); finish its runs with that one, or name another --ledger"
-        )
+        store_of(connection.dialect).take_turns(connection)
+        version = connection.execute(select(_about.c.version)).scalar_one()  # another process may have been quicker
+    if version < SCHEMA_VERSION:
+        upgrade_postgres(connection, version, place)
+        connection.execute(update(_about).values(version=SCHEMA_VERSION))
     if create:
         _notice_failover(connection, str(server))
 
@@ -160,8 +164,7 @@ def _create(connection: Connection) -> None:
     if SCHEMA not in inspect(connection).get_schema_names():  # who was given it needs no right to make one
         connection.execute(CreateSchema(SCHEMA))
     for table in (*metadata.sorted_tables, _about):
-        # Without foreign keys: our own statements name only rows they have just read, and checks cost a lookup a row.
-        connection.execute(CreateTable(table, include_foreign_key_constraints=[]))
+        create_table(connection, table)
         for index in table.indexes:
             connection.execute(CreateIndex(index))
     connection.execute(_about.insert().values(version=SCHEMA_VERSION, server=server_of(connection)))

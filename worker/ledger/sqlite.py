@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from worker.errors import LedgerError, LedgerHeldError
 from worker.ledger.holders import describe, holder
-from worker.ledger.migrations import upgrade
+from worker.ledger.migrations import take_steps
 from worker.ledger.tables import SCHEMA_VERSION, metadata
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def open_sqlite(path: Path, *, create: bool) -> Engine:
             _create_schema(path)
         engine = _engine(path)
         if version is not None and version < SCHEMA_VERSION:
-            upgrade(engine, version)
+            _upgrade(engine)
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT run_no FROM runs LIMIT 1")
     except LedgerError:
@@ -169,6 +169,16 @@ def _create_schema(path: Path) -> None:
     finally:
         for suffix in ("", "-wal", "-shm", "-journal"):
             scratch.with_name(scratch.name + suffix).unlink(missing_ok=True)
+
+
+def _upgrade(engine: Engine) -> None:
+    """Bring it up to date; where another process did so meanwhile, nothing is left to do."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("ROLLBACK")  # of the transaction that every connection begins: it may only read
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        take_steps(connection, int(connection.exec_driver_sql("PRAGMA user_version").scalar_one()))
+        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.commit()
 
 
 def sync_folder(folder: Path) -> None:
