@@ -19,8 +19,7 @@ def _plain_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith(("SEAM_", "ASSIGN_WORKER_"))]:
         monkeypatch.delenv(name)
     # It cannot be undone, and the process here is the tests'.
-    for command in ("run", "retry", "schedule", "fleet.worker"):
-        monkeypatch.setattr(f"worker.cli.{command}.forbid_cores", lambda: None)
+    monkeypatch.setattr("worker.cli.loading.forbid_cores", lambda: None)
     root = logging.getLogger()
     handlers = list(root.handlers)
     yield

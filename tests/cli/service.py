@@ -11,13 +11,12 @@ import time
 import urllib.request
 import uuid
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
 from click.testing import CliRunner
 
-from worker.cli.group import COMMANDS, cli
+from worker.cli.group import cli
 
 if TYPE_CHECKING:
     import signal
@@ -132,9 +131,8 @@ class Started:
 def call(arguments: Iterable[object], environ: Mapping[str, str]) -> Ended:
     """Run a command to its end in this process, which is quicker; relative paths are as the test has them."""
     words = [str(argument) for argument in arguments]
-    module = import_module(COMMANDS[words[0]][0])
     # No core of the tests' own process is forbidden: that could not be undone.
-    with mock.patch.object(module, "forbid_cores", create=True):
+    with mock.patch("worker.cli.loading.forbid_cores"):
         result = CliRunner().invoke(cli, words, env=dict(environ))
     return Ended(result.exit_code, result.stdout, result.stderr)
 

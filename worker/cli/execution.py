@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar
 
 import click
 
@@ -15,6 +15,7 @@ from worker.cli.loading import start_logs
 from worker.cli.progress import Lines
 from worker.cli.rehearsal import Rehearsal
 from worker.cli.signals import Signals
+from worker.cli.stdout import print_json
 from worker.cli.telling import telling
 from worker.config import Settings, hide_notify_url, hide_password
 from worker.control import Control
@@ -32,10 +33,26 @@ if TYPE_CHECKING:
     from worker.models import StopCause
     from worker.ports import AttemptObserver
 
-__all__ = ["Call", "choose_teller", "execute", "loop_factory"]
+__all__ = ["Call", "choose_teller", "conclude", "execute", "loop_factory"]
 
 _Report_co = TypeVar("_Report_co", bound="Ended", covariant=True)
 _Report = TypeVar("_Report", bound="Ended")
+
+
+class _Told(Protocol):
+    """What a command comes to."""
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        ...
+
+
+_ToldT = TypeVar("_ToldT", bound=_Told)
 
 _ONCE: Final = frozenset({"--again", "--recover"})
 """Flags that begin something: the command that goes on leaves them out, or it would begin anew."""
@@ -79,6 +96,15 @@ def execute(
         with telling(settings if is_told else Settings(), name, subject) as audience:
             report = audience.report = runner.run(_run(settings, call, teller, audience, simulate=simulate))
         return report
+
+
+def conclude(report: _ToldT, show: Callable[[_ToldT], None], *, as_json: bool) -> NoReturn:
+    """Tell what a command came to, as JSON or as `show` writes it for people, and end it with its exit code."""
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        show(report)
+    raise click.exceptions.Exit(report.exit_code)
 
 
 def choose_teller(logging: Logging) -> Teller:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from worker.cli.failures import Invocation
+from worker.cli.protect import forbid_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from worker.config import Settings
     from worker.ledger import Ledger
 
-__all__ = ["load", "open_ledger", "start_logs"]
+__all__ = ["begin", "load", "open_ledger", "start_logs"]
 
 
 def load(flags: Mapping[str, object], config_file: str | None, *, keys: bool) -> Settings:
@@ -41,6 +42,23 @@ def load(flags: Mapping[str, object], config_file: str | None, *, keys: bool) ->
     invocation = click.get_current_context().ensure_object(Invocation)
     invocation.secrets = settings.secret_values()
     return settings
+
+
+def begin(flags: Mapping[str, object], config_file: str | None, subject: str, *, keys: bool = True) -> Settings:
+    """The settings of a command that may hold keys: no core of its process is written.
+
+    Args:
+        flags: as for `load`.
+        config_file: likewise.
+        subject: what it does, in messages: `the run of jobs.csv`.
+        keys: whether keys are looked for.
+
+    Raises:
+        ConfigError: something cannot be used; all of it is named.
+    """
+    forbid_cores()
+    click.get_current_context().ensure_object(Invocation).subject = subject
+    return load(flags, config_file, keys=keys)
 
 
 def start_logs(settings: Settings, *, stream: TextIO | None = None, secrets: tuple[str, ...] = ()) -> None:

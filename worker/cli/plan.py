@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from worker.cli.failures import Invocation
-from worker.cli.loading import load
+from worker.cli.loading import begin
 from worker.cli.options import GroupedCommand, as_json, config, declare, setting, takes_no_key
-from worker.cli.stdout import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,18 +62,13 @@ def command(
 
     Nothing is sent, and no run is kept. With --results FILE every row is written, with its sentence.
     """
-    click.get_current_context().ensure_object(Invocation).subject = f"the plan for {jobs}"
-    settings = load(flags, config_file, keys=True)
+    settings = begin(flags, config_file, f"the plan for {jobs}")
 
-    from worker.cli.execution import execute  # noqa: PLC0415 - slow to import
+    from worker.cli.execution import conclude, execute  # noqa: PLC0415 - slow to import
     from worker.planning import make_plan  # noqa: PLC0415 - likewise
 
     report = execute(settings, partial(make_plan, None if jobs == "-" else Path(jobs)), is_told=False)
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        _print(report)
-    raise click.exceptions.Exit(report.exit_code)
+    conclude(report, _print, as_json=as_json)
 
 
 def _print(report: PlanReport) -> None:

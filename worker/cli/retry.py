@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from worker.cli.failures import Invocation
-from worker.cli.loading import load
+from worker.cli.loading import begin
 from worker.cli.options import (
     TELLING,
     GroupedCommand,
@@ -21,8 +20,6 @@ from worker.cli.options import (
     setting,
     takes_no_key,
 )
-from worker.cli.protect import forbid_cores
-from worker.cli.stdout import print_json
 
 __all__ = ["command"]
 
@@ -84,17 +81,11 @@ def command(  # noqa: PLR0913 - one parameter an option
     By default that is what failed and may succeed now, and what is in doubt, which is read back first. The rows come
     from the ledger; results are written anew for the whole run. The same command again goes on where this one stopped.
     """
-    forbid_cores()
-    click.get_current_context().ensure_object(Invocation).subject = "this retry"
-    settings = load(flags, config_file, keys=True)
+    settings = begin(flags, config_file, "this retry")
 
-    from worker.cli.execution import execute  # noqa: PLC0415 - slow to import
+    from worker.cli.execution import conclude, execute  # noqa: PLC0415 - slow to import
     from worker.cli.summary import print_report  # noqa: PLC0415 - likewise
     from worker.retrying import retry_run  # noqa: PLC0415 - likewise
 
     report = execute(settings, partial(retry_run, run, outcomes=outcomes, warnings=warnings, recover=recover))
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        print_report(report)
-    raise click.exceptions.Exit(report.exit_code)
+    conclude(report, print_report, as_json=as_json)

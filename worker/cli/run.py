@@ -8,11 +8,8 @@ from typing import Any, Final
 
 import click
 
-from worker.cli.failures import Invocation
-from worker.cli.loading import load
+from worker.cli.loading import begin
 from worker.cli.options import TELLING, GroupedCommand, as_json, config, declare, option, recover, setting, takes_no_key
-from worker.cli.protect import forbid_cores
-from worker.cli.stdout import print_json
 
 __all__ = ["command"]
 
@@ -69,12 +66,10 @@ def command(  # noqa: PLR0913 - one parameter an option
     Results go into the ledger and a file beside JOBS. The same command again goes on where this one stopped;
     what is settled is not sent again.
     """
-    forbid_cores()
-    click.get_current_context().ensure_object(Invocation).subject = f"the run of {jobs}"
-    settings = load(flags, config_file, keys=not simulate)
+    settings = begin(flags, config_file, f"the run of {jobs}", keys=not simulate)
 
     from worker.batch import run_batch  # noqa: PLC0415 - slow to import
-    from worker.cli.execution import execute  # noqa: PLC0415 - likewise
+    from worker.cli.execution import conclude, execute  # noqa: PLC0415 - likewise
     from worker.cli.summary import print_report  # noqa: PLC0415 - likewise
 
     source = None if jobs == STDIN else Path(jobs)
@@ -85,8 +80,4 @@ def command(  # noqa: PLR0913 - one parameter an option
         require_terminal(reads_stdin=source is None)
         call = partial(call, confirm=ask)
     report = execute(settings, call, name="stdin" if source is None else source.name, simulate=simulate)
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        print_report(report)
-    raise click.exceptions.Exit(report.exit_code)
+    conclude(report, print_report, as_json=as_json)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from worker.cli.loading import load, start_logs
+from worker.cli.loading import begin, start_logs
 from worker.cli.options import GroupedCommand, declare, option, setting, takes_no_key
-from worker.cli.protect import forbid_cores
 
 if TYPE_CHECKING:
     from worker.models import StopCause
@@ -44,10 +43,9 @@ def command(file: str, *, only_list: bool, **flags: Any) -> None:  # noqa: ANN40
 
     Each run is a process of its own, with the command that its profile names. Never two of one profile at once.
     """
-    forbid_cores()
     # What a scheduler does is what it is watched for.
     flags["log_level"] = flags["log_level"] or os.environ.get(_LEVEL_VARIABLE) or "info"
-    start_logs(load(flags, None, keys=False))
+    start_logs(begin(flags, None, "the schedule", keys=False))
 
     from worker.cli.judging import judge_in  # noqa: PLC0415 - slow to import
     from worker.schedule import load_schedule  # noqa: PLC0415 - likewise

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.failures import Invocation
-from worker.cli.loading import load
+from worker.cli.loading import begin
 from worker.cli.options import (
     TELLING,
     GroupedCommand,
@@ -21,8 +20,6 @@ from worker.cli.options import (
     setting,
     takes_no_key,
 )
-from worker.cli.protect import forbid_cores
-from worker.cli.stdout import print_json
 
 if TYPE_CHECKING:
     from worker.undoing import UndoPlan
@@ -70,27 +67,17 @@ def command(
     It needs the owners of before, which a run with --sync or --takeover refuse has read. A row whose owner was changed
     since the run stays as it is. Users that Seam created are not deleted.
     """
-    forbid_cores()
-    click.get_current_context().ensure_object(Invocation).subject = "the undo"
-    settings = load(flags, config_file, keys=True)
+    settings = begin(flags, config_file, "the undo")
 
-    from worker.cli.execution import execute  # noqa: PLC0415 - slow to import
+    from worker.cli.execution import conclude, execute  # noqa: PLC0415 - slow to import
     from worker.cli.summary import print_report  # noqa: PLC0415 - likewise
     from worker.undoing import plan_undo, undo_run  # noqa: PLC0415 - likewise
 
     if dry_run:
         plan = execute(settings, partial(plan_undo, run), is_told=False)
-        if as_json:
-            print_json(plan.as_dict())
-        else:
-            _print(plan)
-        raise click.exceptions.Exit(plan.exit_code)
+        conclude(plan, _print, as_json=as_json)
     report = execute(settings, partial(undo_run, run, recover=recover))
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        print_report(report)
-    raise click.exceptions.Exit(report.exit_code)
+    conclude(report, print_report, as_json=as_json)
 
 
 def _print(plan: UndoPlan) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from worker.cli.failures import Invocation
-from worker.cli.loading import load
+from worker.cli.loading import begin
 from worker.cli.options import (
     TELLING,
     GroupedCommand,
@@ -20,7 +19,6 @@ from worker.cli.options import (
     setting,
     takes_no_key,
 )
-from worker.cli.stdout import print_json
 
 if TYPE_CHECKING:
     from worker.verifying import VerifyReport
@@ -87,18 +85,13 @@ def command(
     Told are its owner, whether the lock maker's system has followed, whether a card is encoded, and what warnings
     remain. Nothing is sent.
     """
-    click.get_current_context().ensure_object(Invocation).subject = "the verification"
-    settings = load(flags, config_file, keys=True)
+    settings = begin(flags, config_file, "the verification")
 
-    from worker.cli.execution import execute  # noqa: PLC0415 - slow to import
+    from worker.cli.execution import conclude, execute  # noqa: PLC0415 - slow to import
     from worker.verifying import verify_run  # noqa: PLC0415 - likewise
 
     report = execute(settings, partial(verify_run, run, wait=wait))
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        _print(report)
-    raise click.exceptions.Exit(report.exit_code)
+    conclude(report, _print, as_json=as_json)
 
 
 def _print(report: VerifyReport) -> None:

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from worker.cli.failures import Invocation
 from worker.cli.fleet.ledger import ledger_of
-from worker.cli.loading import load, start_logs
+from worker.cli.loading import begin, start_logs
 from worker.cli.options import GroupedCommand, config, declare, option, setting, takes_no_key
-from worker.cli.protect import forbid_cores
 
 if TYPE_CHECKING:
     from worker.config import Settings
@@ -60,10 +58,8 @@ def command(
 
     Keys are this machine's own, as for `run`. A workspace without a key here waits, or goes to other workers.
     """
-    forbid_cores()
-    click.get_current_context().ensure_object(Invocation).subject = "this worker"
     flags["log_level"] = flags["log_level"] or os.environ.get(_LEVEL_VARIABLE) or "info"
-    settings = load(flags, config_file, keys=True)
+    settings = begin(flags, config_file, "this worker")
     start_logs(settings)
     url = ledger_of(settings)
     settings.target.credentials.require_any()
