@@ -13,12 +13,12 @@ import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from worker.client import SeamClient
-from worker.config import KeyKind, MissingKey, hide_password
+from worker.config import MissingKey, hide_password
 from worker.control import Progress
-from worker.errors import ConfigError, UsageError
+from worker.earlier import check_workspace, is_for_one_workspace
 from worker.execution import Execution
 from worker.guards import Intent, LastRun, declined, hold_back, resolve_end
 from worker.ledger import holder
@@ -30,7 +30,7 @@ from worker.ledger.held import require_free
 from worker.ledger.intentions import Intention, decide_by_owners, unread_shards, wanted_by_sync
 from worker.ledger.queries import count_by_workspace, group_rows
 from worker.ledger.readings import Readings
-from worker.ledger.runs import RUN, get_run, learn_workspace, note_stop, workspace_of
+from worker.ledger.runs import RUN, get_run, learn_workspace, note_stop
 from worker.ledger.staging import reject_other_workspaces
 from worker.ledger.tables import owners
 from worker.models import Outcome, StopCause
@@ -43,7 +43,6 @@ from worker.watching import tell_reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
-    from pathlib import Path
 
     from sqlalchemy import Engine, Select, Table
 
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
     from worker.models import Stop
     from worker.surroundings import Surroundings
 
-__all__ = ["Executor", "check_workspace", "is_for_one_workspace", "reopen"]
+__all__ = ["Executor", "reopen"]
 
 
 class Executor:
@@ -121,7 +120,6 @@ class Executor:
             engine,
             run,
             around.paths.results,
-            format=_results_format(around.paths.results, run),
             include_codes=output.include_codes,
             raw_cells=output.raw_cells,
             on_step=around.on_step,
@@ -255,43 +253,6 @@ def reopen(engine: Engine, run: Run, workspace_id: str | None) -> Run:
     return run if workspace_id is None else learn_workspace(engine, run.run_no, workspace_id)
 
 
-def check_root(root: Run, settings: Settings, *, verb: str, done: str) -> None:
-    """Refuse what is no run over a file, and what went to another endpoint; `verb` and `done` as `undo`, `undone`.
-
-    Raises:
-        UsageError: it is one.
-    """
-    if root.kind != RUN:
-        raise UsageError(f"run {root.id} is of kind {root.kind}; only a run over a file can be {done}")
-    if root.endpoint != settings.target.endpoint:
-        raise UsageError(
-            f"run {root.id} was sent to {root.endpoint}, and the settings say {settings.target.endpoint}; "
-            f"{verb} it with the --endpoint (or SEAM_ENDPOINT) that it was sent to"
-        )
-
-
-def check_workspace(engine: Engine, run: Run, workspace_id: str | None) -> None:
-    """Refuse the key of another workspace than a run was begun in.
-
-    Raises:
-        ConfigError: it is one.
-    """
-    with engine.connect() as connection:
-        begun_in = workspace_of(connection, run.run_no)
-    if workspace_id is not None and begun_in not in {None, workspace_id}:
-        raise ConfigError(
-            f"run {run.id} of this input was begun in workspace {begun_in}, and the key is for "
-            f"{workspace_id}; use the first key to go on, or another --ledger for a run of its own"
-        )
-
-
-def is_for_one_workspace(settings: Settings) -> bool:
-    """Whether all there is is one API key, which opens one workspace."""
-    credentials = settings.target.credentials
-    default = credentials.default
-    return default is not None and default.kind is KeyKind.API_KEY and not credentials.workspaces
-
-
 def _intent_of(engine: Engine, run: Run, decided: Counter[Outcome], *, in_full: bool) -> Intent:
     """What the ledger knows of the run before it is sent; in full for somebody who is shown it."""
     ahead = count_intentions(engine, run.run_no) if run.is_sync else None
@@ -324,10 +285,3 @@ def _last_run(engine: Engine, run: Run, *, in_full: bool) -> LastRun | None:
 def _reject_other_workspaces(engine: Engine, run: Run, settings: Settings) -> None:
     if is_for_one_workspace(settings) and run.workspace_id:
         reject_other_workspaces(engine, run, run.workspace_id, now=time.time())
-
-
-def _results_format(path: Path, run: Run) -> Literal["csv", "jsonl"]:
-    """By the name that the user gave, else as the input is."""
-    if path.name.endswith((".jsonl", ".ndjson")):
-        return "jsonl"
-    return "csv" if path.name.endswith(".csv") or run.input_format == "csv" else "jsonl"

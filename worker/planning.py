@@ -146,7 +146,6 @@ async def _plan(ledger: Ledger, run: Run, around: Surroundings, target: Path | N
             engine,
             run,
             target,
-            format="jsonl" if target.name.endswith((".jsonl", ".ndjson")) else "csv",
             include_codes=settings.output.include_codes,
             raw_cells=settings.output.raw_cells,
             rows=stream_plan(engine, run.run_no, before, _sentence(run.takeover_refused)),

@@ -14,12 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from worker.control import Control, Progress
+from worker.earlier import check_workspace, hold_earlier, is_for_one_workspace
 from worker.errors import UsageError
-from worker.executor import Executor, check_root, check_workspace, is_for_one_workspace, reopen
-from worker.ledger import hold_existing
-from worker.ledger.chains import find_chain
+from worker.executor import Executor, reopen
 from worker.ledger.retries import RETRIABLE, Choice, Chosen, count_chosen, create_retry, find_elsewhere
-from worker.ledger.runs import RETRY, Run, RunSpec, discard_staging
+from worker.ledger.runs import RETRY, Run, RunSpec
 from worker.models import Outcome
 from worker.paths import Paths
 from worker.results import check_destination
@@ -79,11 +78,7 @@ async def retry_run(  # noqa: PLR0913 - keywords, each of them optional
         LedgerWriteError: the disk is full or failed; what was recorded is intact, and the same call resumes.
     """
     choice = _choice(outcomes, warnings)
-    settings.target.credentials.require_any()
-    path = Paths.ledger_of(settings)
-    with await asyncio.to_thread(hold_existing, path) as ledger:
-        await asyncio.to_thread(discard_staging, ledger.engine)
-        chain = await asyncio.to_thread(find_chain, ledger.engine, reference)
+    async with hold_earlier(reference, settings, verb="retry", done="retried") as (ledger, chain):
         paths = Paths.beside_ledger(settings, chain.root)
         await asyncio.to_thread(check_destination, paths.results)
         around = Surroundings(
@@ -132,7 +127,6 @@ class _Retry:
 
     def _check(self) -> None:
         root, last = self._chain.root, self._chain.last
-        check_root(root, self._settings, verb="retry", done="retried")
         if root.state == "open":
             why = f" ({root.stop_message})" if root.stop_message else ""
             raise UsageError(f"run {root.id} is not finished{why}; run its command again first")

@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker.control import Control, Progress
-from worker.errors import UsageError
-from worker.executor import Executor, check_root, check_workspace, reopen
-from worker.ledger import hold_existing
-from worker.ledger.chains import find_chain
-from worker.ledger.runs import RunSpec, discard_run, discard_staging
+from worker.earlier import check_workspace, hold_earlier
+from worker.executor import Executor, reopen
+from worker.ledger.runs import RunSpec, discard_run
 from worker.ledger.tables import verifications
 from worker.ledger.undos import UNDO, create_undo, find_undo, group_undo, open_undo, wanted_by_undo
 from worker.paths import Paths
@@ -112,11 +110,7 @@ async def undo_run(  # noqa: PLR0913 - keywords, each of them optional
         LedgerHeldError: another process works on this ledger.
         LedgerWriteError: the disk is full or failed; what was recorded is intact, and the same call resumes.
     """
-    settings.target.credentials.require_any()
-    path = Paths.ledger_of(settings)
-    with await asyncio.to_thread(hold_existing, path) as ledger:
-        await asyncio.to_thread(discard_staging, ledger.engine)
-        chain = await asyncio.to_thread(_chain, ledger, reference, settings)
+    async with hold_earlier(reference, settings, verb="undo", done="undone") as (ledger, chain):
         paths = _paths(settings, chain)
         await asyncio.to_thread(check_destination, paths.results)
         around = Surroundings(
@@ -145,12 +139,8 @@ async def plan_undo(  # noqa: PLR0913 - keywords, each of them optional
 
     Arguments and errors are those of `undo_run`.
     """
-    settings.target.credentials.require_any()
-    path = Paths.ledger_of(settings)
-    with await asyncio.to_thread(hold_existing, path) as ledger:
+    async with hold_earlier(reference, settings, verb="undo", done="undone") as (ledger, chain):
         engine = ledger.engine
-        await asyncio.to_thread(discard_staging, engine)
-        chain = await asyncio.to_thread(_chain, ledger, reference, settings)
         around = Surroundings(
             settings,
             _paths(settings, chain),
@@ -172,17 +162,6 @@ async def plan_undo(  # noqa: PLR0913 - keywords, each of them optional
         finally:
             await asyncio.to_thread(discard_run, engine, run.run_no)
     return _plan(chain, groups, tuple(stops), undone_by=None if earlier is None else earlier.id)
-
-
-def _chain(ledger: Ledger, reference: str | None, settings: Settings) -> Chain:
-    chain = find_chain(ledger.engine, reference)
-    root = chain.root
-    if root.kind == UNDO:
-        raise UsageError(
-            f"run {root.id} is itself an undo, and an undo is not undone; run the file again to assign its rows anew"
-        )
-    check_root(root, settings, verb="undo", done="undone")
-    return chain
 
 
 def _paths(settings: Settings, chain: Chain) -> Paths:

@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.control import Control, Progress
-from worker.executor import Executor, check_root, check_workspace
-from worker.ledger import hold_existing
-from worker.ledger.chains import find_chain
+from worker.earlier import check_workspace, hold_earlier
+from worker.executor import Executor
 from worker.ledger.tables import verifications
 from worker.ledger.verifications import (
     Finding,
@@ -112,14 +111,10 @@ async def verify_run(  # noqa: PLR0913 - keywords, each of them optional
         UsageError: there is no such run, it went to another endpoint, or the key is for another workspace.
         LedgerHeldError: another process works on this ledger.
     """
-    settings.target.credentials.require_any()
     target = settings.output.results
     if target is not None:
         await asyncio.to_thread(check_destination, target)
-    path = Paths.ledger_of(settings)
-    with await asyncio.to_thread(hold_existing, path) as ledger:
-        chain = await asyncio.to_thread(find_chain, ledger.engine, reference)
-        check_root(chain.root, settings, verb="verify", done="verified")
+    async with hold_earlier(reference, settings, verb="verify", done="verified") as (ledger, chain):
         paths = Paths.beside_ledger(settings, chain.root)
         around = Surroundings(
             settings, paths, control or Control(), watch or (lambda _: None), observers, command=command
@@ -176,7 +171,6 @@ class _Verification:
             self._engine,
             self._root,
             target,
-            format="jsonl" if target.name.endswith((".jsonl", ".ndjson")) else "csv",
             include_codes=output.include_codes,
             raw_cells=output.raw_cells,
             rows=stream_findings(self._engine, self._root.run_no, self._root.id),

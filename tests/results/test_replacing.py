@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ledger.filling import result
-from tests.results.exporting import as_csv, kept
+from tests.results.exporting import HEADER, as_csv, kept
 from worker.errors import ResultsWriteError, UsageError
 from worker.models import Step
-from worker.results import check_destination, export_results
+from worker.results import check_destination, export_results, format_of
 from worker.results.replacing import replacing
 
 if TYPE_CHECKING:
@@ -100,7 +100,14 @@ def test_lock_ends_with_the_export(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("folder", "it is a folder"), ("none/out.csv", "does not exist"), ("pipe", "no plain file")]
+    ("name", "message"),
+    [
+        ("folder", "it is a folder"),
+        ("none/out.csv", "does not exist"),
+        ("pipe", "no plain file"),
+        ("out.xlsx", r"they are plain CSV or JSONL; end the name in \.csv or \.jsonl"),
+        ("out.csv.gz", r"they are plain CSV or JSONL; end the name in \.csv or \.jsonl"),
+    ],
 )
 def test_impossible_destinations(tmp_path: Path, name: str, message: str) -> None:
     """A place where no file can be is told before anything is done, and nothing is touched."""
@@ -112,6 +119,26 @@ def test_impossible_destinations(tmp_path: Path, name: str, message: str) -> Non
     with pytest.raises(UsageError, match=message), replacing(tmp_path / name):
         pass
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "expected"),
+    [
+        ("out.csv", None, "csv"),
+        ("out.jsonl", HEADER, "jsonl"),
+        ("out.ndjson", HEADER, "jsonl"),
+        ("out.txt", HEADER, "csv"),
+        ("out.txt", None, "jsonl"),
+    ],
+)
+def test_the_format_goes_by_the_name_and_then_by_the_input(
+    ledger: Ledger, tmp_path: Path, name: str, header: tuple[str, ...] | None, expected: str
+) -> None:
+    """One rule for every command that writes results."""
+    run = kept(ledger.engine, [["a", "b"] if header else {"a": "b"}], [result(1)], header=header)
+    assert format_of(name, run) == expected
+    export_results(ledger.engine, run, tmp_path / name)
+    assert (tmp_path / name).read_text("utf-8").startswith("{" if expected == "jsonl" else "row,")
 
 
 def test_device_is_never_replaced() -> None:

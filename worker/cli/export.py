@@ -12,7 +12,7 @@ import click
 from worker.cli.stdout import writing
 from worker.ledger.queries import stream_export
 from worker.ledger.runs import get_run
-from worker.results import export_results
+from worker.results import export_results, format_of
 from worker.results.formats import CsvFormat, JsonlFormat
 
 if TYPE_CHECKING:
@@ -39,9 +39,8 @@ def export(engine: Engine, reference: str | None, target: str, kind: _Kind | Non
         output: which cells are masked or defused.
     """
     run = get_run(engine, reference)
-    kind = kind or _kind_of(target, run)
     if target == STDOUT:
-        _to_stdout(engine, run, kind, output)
+        _to_stdout(engine, run, kind or format_of(target, run), output)
         return
     summary = export_results(
         engine,
@@ -52,12 +51,6 @@ def export(engine: Engine, reference: str | None, target: str, kind: _Kind | Non
         raw_cells=output.raw_cells,
     )
     click.echo(f"{summary.rows} rows of run {run.id} are in {summary.path}")
-
-
-def _kind_of(target: str, run: Run) -> _Kind:
-    if target.endswith((".jsonl", ".ndjson")):
-        return "jsonl"
-    return "csv" if target.endswith(".csv") or run.input_format == "csv" else "jsonl"
 
 
 def _to_stdout(engine: Engine, run: Run, kind: _Kind, output: Output) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worker.ledger.queries import ExportRow
     from worker.ledger.runs import Run
 
-__all__ = ["ExportSummary", "check_destination", "export_results"]
+__all__ = ["ExportSummary", "check_destination", "export_results", "format_of"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,19 @@ class ExportSummary:
     path: Path
 
 
+def format_of(name: str, run: Run) -> Literal["csv", "jsonl"]:
+    """The format of a results file: by its name, and as the input was where that says nothing."""
+    if name.endswith((".jsonl", ".ndjson")):
+        return "jsonl"
+    return "csv" if name.endswith(".csv") or run.input_format == "csv" else "jsonl"
+
+
 def export_results(  # noqa: PLR0913 - keywords: what to write, and how
     engine: Engine,
     run: Run,
     path: Path,
     *,
-    format: Literal["csv", "jsonl"],  # noqa: A002 - the option's name
+    format: Literal["csv", "jsonl"] | None = None,  # noqa: A002 - the option's name
     include_codes: bool = False,
     raw_cells: bool = False,
     rows: Generator[ExportRow] | None = None,
@@ -49,7 +56,7 @@ def export_results(  # noqa: PLR0913 - keywords: what to write, and how
         engine: the ledger.
         run: any of its chain, finished or not; rows without a result are `pending` or `in_doubt`.
         path: mode 0600, whatever was there before.
-        format: of the results; it need not be the input's.
+        format: of the results; None goes by `format_of`.
         include_codes: write PINs and card numbers in the clear, where the ledger has them.
         raw_cells: leave CSV cells that a spreadsheet would run as they are.
         rows: what to write in place of the run's results.
@@ -61,7 +68,7 @@ def export_results(  # noqa: PLR0913 - keywords: what to write, and how
     """
     records = (
         CsvFormat(run.header, include_codes=include_codes, raw_cells=raw_cells)
-        if format == "csv"
+        if (format or format_of(path.name, run)) == "csv"
         else JsonlFormat(run.header, include_codes=include_codes)
     )
     with replacing(path) as file, closing(rows or stream_export(engine, run.run_no)) as stream:

@@ -19,14 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["check_destination", "replacing"]
 
 _BUFFER: Final = 1 << 20
+_OTHER_KINDS: Final = frozenset({".xlsx", ".xls", ".ods", ".parquet", ".gz", ".zst", ".zip", ".db"})
+"""Endings by which other programs would take the file for what it is not."""
 
 
 def check_destination(path: Path) -> None:
     """Say now, rather than after the work, that no results can be written to `path`.
 
     Raises:
-        UsageError: it is a folder or a device, its folder is missing, or may not be written.
+        UsageError: it is a folder or a device, is named as what results are not, its folder is missing, or may not be
+            written.
     """
+    if path.suffix.lower() in _OTHER_KINDS:
+        raise UsageError(f"cannot write results to {path}: they are plain CSV or JSONL; end the name in .csv or .jsonl")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise UsageError(f"cannot write results to {path}: the folder {folder} does not exist")

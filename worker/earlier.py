@@ -1,0 +1,87 @@
+"""An earlier run at hand, for what works on it afterwards (retry, verify, undo), and whether the settings fit it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from worker.config import KeyKind
+from worker.errors import ConfigError, UsageError
+from worker.ledger import hold_existing
+from worker.ledger.chains import find_chain
+from worker.ledger.runs import RUN, discard_staging, workspace_of
+from worker.paths import Paths
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy import Engine
+
+    from worker.config import Settings
+    from worker.ledger import Ledger
+    from worker.ledger.chains import Chain
+    from worker.ledger.runs import Run
+
+__all__ = ["check_workspace", "hold_earlier", "is_for_one_workspace"]
+
+
+@asynccontextmanager
+async def hold_earlier(
+    reference: str | None, settings: Settings, *, verb: str, done: str
+) -> AsyncIterator[tuple[Ledger, Chain]]:
+    """The ledger that the settings name, held by this process, and the chain of one of its runs.
+
+    Args:
+        reference: the run's id, or one of its retries'; None is the latest.
+        settings: with a key, and for the endpoint that the run went to.
+        verb: what is about to be done with it, in messages: `undo`.
+        done: likewise: `undone`.
+
+    Raises:
+        ConfigError: there is no key.
+        LedgerError: there is no ledger, or it cannot be used.
+        LedgerHeldError: another process works on it.
+        UsageError: there is no such run, it is no run over a file, or it went to another endpoint.
+    """
+    settings.target.credentials.require_any()
+    with await asyncio.to_thread(hold_existing, Paths.ledger_of(settings)) as ledger:
+        await asyncio.to_thread(discard_staging, ledger.engine)
+        chain = await asyncio.to_thread(find_chain, ledger.engine, reference)
+        _check_root(chain.root, settings, verb=verb, done=done)
+        yield ledger, chain
+
+
+def _check_root(root: Run, settings: Settings, *, verb: str, done: str) -> None:
+    if root.kind != RUN:
+        raise UsageError(
+            f"run {root.id} is itself an {root.kind}, and only a run over a file can be {done}; run the file again to "
+            "assign its rows anew"
+        )
+    if root.endpoint != settings.target.endpoint:
+        raise UsageError(
+            f"run {root.id} was sent to {root.endpoint}, and the settings say {settings.target.endpoint}; "
+            f"{verb} it with the --endpoint (or SEAM_ENDPOINT) that it was sent to"
+        )
+
+
+def check_workspace(engine: Engine, run: Run, workspace_id: str | None) -> None:
+    """Refuse the key of another workspace than a run was begun in.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    with engine.connect() as connection:
+        begun_in = workspace_of(connection, run.run_no)
+    if workspace_id is not None and begun_in not in {None, workspace_id}:
+        raise ConfigError(
+            f"run {run.id} of this input was begun in workspace {begun_in}, and the key is for "
+            f"{workspace_id}; use the first key to go on, or another --ledger for a run of its own"
+        )
+
+
+def is_for_one_workspace(settings: Settings) -> bool:
+    """Whether all there is is one API key, which opens one workspace."""
+    credentials = settings.target.credentials
+    default = credentials.default
+    return default is not None and default.kind is KeyKind.API_KEY and not credentials.workspaces
