@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ALLOWANCE", "ENDS_OF_TERM", "KINDS", "befall"]
 
-ALLOWANCE: Final = 10.0
-"""Seconds beyond its grace that a worker may take to end: the machine may be busy."""
+ALLOWANCE: Final = 30.0
+"""Seconds beyond its grace that a worker may take to end on a machine that is busy with other rounds."""
 ENDS_OF_TERM: Final = frozenset({128 + signal.SIGTERM, -signal.SIGTERM})
 """The latter of one that was still starting."""
 _TAKEN_FOR_DEAD: Final = 4
@@ -56,7 +56,7 @@ def frozen(scene: Scene) -> Iterator[None]:
         scene.wait_for(lambda: post.end_of(pid) is not None, f"end of worker {pid}, whose shards were taken over")
         end = post.end_of(pid)
         assert end is not None
-        if end.code != _TAKEN_FOR_DEAD and not scene.lost_server:
+        if end.code not in {_TAKEN_FOR_DEAD, -signal.SIGKILL} and not scene.lost_server:  # killed in its sleep
             scene.problems.append(f"a frozen worker whose shards were taken ended with {end.code}: {end.said[-400:]}")
 
 
