@@ -14,6 +14,7 @@ from tests.soak.fleets import plan, play_all, table
 from tests.soak.harms import KINDS
 from tests.soak.kills import Tally, soak
 from tests.soak.nights import count_requests, move_and_undo
+from tests.soak.retries import retry_and_verify
 
 _KILLS_A_NIGHT = 8
 """Of the sync, and as many of its undo."""
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--power-loss", type=int, default=0, metavar="N", help="have the power go so many times")
     parser.add_argument("--disk-faults", action="store_true", help="have every write and sync of a small run fail")
     parser.add_argument("--nights", type=int, default=0, metavar="N", help="so many killed syncs, undone under kills")
+    parser.add_argument("--retries", type=int, default=0, metavar="N", help="so many killed retries and verifications")
     parser.add_argument("--sync-rows", type=int, default=0, metavar="N", help="count the requests of a sync of N rows")
     parser.add_argument("--fleet", type=int, default=0, metavar="N", help="so many runs of a fleet under each harm")
     parser.add_argument(
@@ -58,6 +60,10 @@ def main() -> int:
             seed = options.seed * 1_000_003 + number
             move_and_undo(Path(folder) / f"night-{number}", tally, kills=_KILLS_A_NIGHT, seed=seed)
             _tell(f"{number + 1}/{options.nights} nights")
+        for number in range(options.retries):
+            seed = options.seed * 1_000_003 + number
+            retry_and_verify(Path(folder) / f"retry-{number}", tally, kills=_KILLS_A_NIGHT, seed=seed)
+            _tell(f"{number + 1}/{options.retries} retries")
         if options.sync_rows:
             counted = count_requests(Path(folder) / "sync", rows=options.sync_rows, changes=_CHANGES, seed=options.seed)
             print("\n".join(counted))  # noqa: T201 - a command

@@ -12,7 +12,7 @@ import sys
 import traceback
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import uvloop
 
@@ -21,14 +21,18 @@ from worker.config import Settings
 from worker.control import Control
 from worker.errors import AssignWorkerError
 from worker.models import Step, StopCause
+from worker.retrying import retry_run
 from worker.undoing import undo_run
+from worker.verifying import verify_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.soak.ground import Ground
 
-__all__ = ["fork_run", "wait_for"]
+__all__ = ["Does", "fork_run", "wait_for"]
+
+Does = Literal["run", "retry", "verify", "undo"]
 
 
 def fork_run(  # noqa: PLR0913 - what a child is told
@@ -38,10 +42,10 @@ def fork_run(  # noqa: PLR0913 - what a child is told
     timeout: float,
     die_at: tuple[Step, int] | None = None,
     before: Callable[[], None] | None = None,
-    undo: bool = False,
+    does: Does = "run",
     **options: Any,
 ) -> int:
-    """Start `run_batch`, or the undo of its run, on this ground in a child; its process id.
+    """Start a command on this ground in a child; its process id.
 
     Args:
         ground: the input, the ledger, the service.
@@ -49,7 +53,7 @@ def fork_run(  # noqa: PLR0913 - what a child is told
         timeout: as the option, seconds.
         die_at: kill -9 itself at the n-th time that this step is reached.
         before: called in the child first.
-        undo: undo the latest run of the ledger.
+        does: send the input; or retry, verify or undo the latest run of the ledger.
         **options: further settings.
     """
     pid = os.fork()
@@ -59,12 +63,12 @@ def fork_run(  # noqa: PLR0913 - what a child is told
     with suppress(BaseException):
         if before is not None:
             before()
-        code = _child(ground, concurrency=concurrency, timeout=timeout, die_at=die_at, undo=undo, **options)
+        code = _child(ground, concurrency=concurrency, timeout=timeout, die_at=die_at, does=does, **options)
     os._exit(code)
 
 
 def _child(
-    ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[Step, int] | None, undo: bool, **options: Any
+    ground: Ground, *, concurrency: int, timeout: float, die_at: tuple[Step, int] | None, does: Does, **options: Any
 ) -> int:
     left = {die_at[0]: die_at[1]} if die_at else {}
 
@@ -82,12 +86,16 @@ def _child(
             api_key=ground.server.api_key,
             endpoint=ground.server.url,
             ledger=ground.ledger_url,
-            results=ground.undone if undo else ground.results,
+            results={"undo": ground.undone, "verify": ground.verified}.get(does, ground.results),
             concurrency=concurrency,
             timeout=timeout,
             **options,
         )
-        call = partial(undo_run, None) if undo else partial(run_batch, ground.jobs)
+        if does == "verify":
+            return (await verify_run(None, settings, control=control)).exit_code
+        call = {"run": partial(run_batch, ground.jobs), "retry": partial(retry_run, None)}.get(
+            does, partial(undo_run, None)
+        )
         report = await call(settings, control=control, on_step=on_step if die_at else None)
         return report.exit_code
 

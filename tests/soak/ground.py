@@ -64,6 +64,11 @@ class Ground:
         """The export of an undo."""
         return self.folder / "jobs.undone.jsonl"
 
+    @property
+    def verified(self) -> Path:
+        """The export of a verification."""
+        return self.folder / "jobs.verified.jsonl"
+
 
 @contextmanager
 def simulator(folder: Path, settings: Mapping[str, Any]) -> Iterator[Server]:

@@ -24,7 +24,7 @@ from tests.soak.oracle import Row, compare, fetch_events, read_results
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["move_and_undo"]
+__all__ = ["configure", "count_requests", "move_and_undo", "until_done"]
 
 _WORLD: Final = {**FAULTS["world"], "unknown_users": 0.0}
 _QUIET: Final = {
@@ -45,8 +45,8 @@ def move_and_undo(folder: Path, tally: Tally, *, kills: int, seed: int, rows: in
         ground = Ground(folder, server, asked)
         before = _settle_half(ground, random)
         seen = len(fetch_events(server.url))
-        _configure(server.url, {**FAULTS, "world": _WORLD})
-        _until_done(ground, tally, random, kills=kills, seed=seed, sync=True, takeover="allow")
+        configure(server.url, {**FAULTS, "world": _WORLD})
+        until_done(ground, tally, random, kills=kills, seed=seed, sync=True, takeover="allow")
         results = read_results(ground.results)
         events = fetch_events(server.url, after=seen)
         tally.runs += 1
@@ -58,8 +58,8 @@ def move_and_undo(folder: Path, tally: Tally, *, kills: int, seed: int, rows: in
                 owner = before.get(asked[result["row"]].credential)
                 if told != (("known", owner) if owner else ("none", None)):
                     tally.problems.append(f"seed {seed}: row {result['row']} was {owner}'s, recorded {told}")
-        _until_done(ground, tally, random, kills=kills, seed=seed, undo=True)
-        _configure(server.url, _QUIET)
+        until_done(ground, tally, random, kills=kills, seed=seed, does="undo")
+        configure(server.url, _QUIET)
         undone = {result["row"]: result for result in read_results(ground.undone)}
         owners = _owners(server.url)
         for number, row in asked.items():
@@ -90,7 +90,8 @@ def _settle_half(ground: Ground, random: Random) -> dict[str, str]:
     return {row.credential: row.user for row in given.values()}
 
 
-def _until_done(ground: Ground, tally: Tally, random: Random, *, kills: int, seed: int, **options: Any) -> None:
+def until_done(ground: Ground, tally: Tally, random: Random, *, kills: int, seed: int, **options: Any) -> None:
+    """A command, as `fork_run` takes it, killed up to `kills` times at random moments, until it ends."""
     killed = 0
     while True:
         pid = fork_run(ground, concurrency=CONCURRENCY, timeout=TIMEOUT, **options)
@@ -103,7 +104,8 @@ def _until_done(ground: Ground, tally: Tally, random: Random, *, kills: int, see
     tally.note_end(ground, code, seed)
 
 
-def _configure(url: str, settings: object) -> None:
+def configure(url: str, settings: object) -> None:
+    """Lay settings over those of a simulator."""
     request = Request(f"{url}/_simulator/settings", json.dumps(settings).encode())  # noqa: S310 - our own simulator
     with urlopen(request) as reply:  # noqa: S310 - likewise
         reply.read()

@@ -130,17 +130,16 @@ async def test_what_cannot_be_undone(tmp_path: Path) -> None:
 async def test_a_reply_that_named_another_user_is_no_change(tmp_path: Path, told: bool) -> None:  # noqa: FBT001 - a case
     """Rows by identity go by the identity: what was assigned is given back, and what changed since stays."""
     world = {**IN_ONE_SYSTEM["world"], "identity_on_credential": False}
-    async with service(world=world, faults={"shares": {"other_user": 1.0}}) as server:
+    async with service(world=world) as server:
         lines = [f"{uuid(number)},{uuid(500 + number)}" for number in range(1, 11)]
         jobs = tmp_path / "jobs.csv"
-        server.configure({"faults": {"shares": {}}})
         first = write(tmp_path / "first.csv", [(number, 1000 + number) for number in range(1, 6)])
         await run_batch(first, settings(server, ledger=tmp_path / "first.db"))
         before = owners(server)
-        server.configure({"faults": {"shares": {"other_user": 1.0}}})
+        server.configure({"faults": {"shares": {"other_user": 1.0}, "times": 0}})
         jobs.write_text("\n".join(["acs_credential_id,user_identity_id", *lines]) + "\n")
         await run_batch(jobs, settings(server, **SYNC))
-        server.configure({"faults": {"shares": {}}})
+        server.configure({"faults": {"shares": {"other_user": 0.0}}})
         later = write(tmp_path / "later.csv", [(2, 300), (7, 300)])
         await run_batch(later, settings(server, ledger=tmp_path / "later.db"))
         server.configure({"world": {"identity_on_credential": told}})
