@@ -49,6 +49,7 @@ class Pipeline:
         include_codes: keep PINs and card numbers.
         require_lease: called before each call, it raises where the claim may be gone; None where none can go.
         guard: told of every result; may end the execution.
+        endpoint: of this execution alone, where others in this process send too; its bound may change on the way.
         observers: told of every call; those that are `CommitObserver` too, of every commit.
         on_step: told of every named step of the protocol; for tests that die there.
     """
@@ -64,6 +65,7 @@ class Pipeline:
         include_codes: bool = False,
         require_lease: Callable[[], None] | None = None,
         guard: RowGuard | None = None,
+        endpoint: Endpoint | None = None,
         observers: tuple[AttemptObserver, ...] = (),
         on_step: Callable[[Step], None] | None = None,
     ) -> None:
@@ -79,7 +81,8 @@ class Pipeline:
         )
         self._guard = guard
         self._loop = asyncio.get_running_loop()
-        self._endpoint = Endpoint(sending.concurrency)
+        self._endpoint = endpoint or Endpoint(sending.concurrency)
+        self._most_workers = sending.concurrency
         self._settler = Settler(sender, self, self._rules)
         self._traffic = Traffic(
             self._loop,
@@ -158,7 +161,7 @@ class Pipeline:
                 for opened in shard.carried:
                     self._start_settling(self._state(queue.lane, opened, sent_before=opened.maybe_applied))
                 self._supply.refill(queue)
-            workers = [asyncio.create_task(self._work()) for _ in range(self._endpoint.concurrency)]
+            workers = [asyncio.create_task(self._work()) for _ in range(self._most_workers)]
             self._look_for_the_end()
             await self._all_sent.wait()
             if self._rules.details and not self._traffic.draining:

@@ -18,7 +18,7 @@ from worker.earlier import check_workspace, hold_earlier, is_for_one_workspace
 from worker.errors import UsageError
 from worker.executor import Executor, reopen
 from worker.ledger.retries import RETRIABLE, Choice, Chosen, count_chosen, create_retry, find_elsewhere
-from worker.ledger.runs import RETRY, Run, RunSpec
+from worker.ledger.runs import FLEET, RETRY, Run, RunSpec
 from worker.models import Outcome
 from worker.paths import Paths
 from worker.results import check_destination
@@ -154,7 +154,10 @@ class _Retry:
     def _mode(self) -> str:
         """As the root had it, unless this retry is told otherwise."""
         takeover = self._settings.sending.takeover
-        return self._chain.root.mode if takeover is None else f"plain:{takeover}"
+        if takeover is not None:
+            return f"plain:{takeover}"
+        how, _, rule = self._chain.root.mode.partition(":")
+        return f"{'plain' if how == FLEET else how}:{rule}"  # one process sends what a fleet left
 
     def _open(self, workspace_id: str | None) -> Run:
         root = self._chain.root

@@ -28,7 +28,7 @@ def ground(tmp_path: Path, database: str) -> Iterator[FleetGround]:
     """Four workspaces with limits of their own, a service that resets some connections, and 120 rows for them."""
     faults = {"shares": {"reset_after": 0.01, "http_500": 0.01}}
     limit = {"kind": "token_bucket", "rate": 15, "burst": 5}
-    with _ground(tmp_path, database, WORKSPACES, rows=ROWS, limit=limit, faults=faults) as ground:
+    with make_ground(tmp_path, database, WORKSPACES, rows=ROWS, limit=limit, faults=faults) as ground:
         yield ground
 
 
@@ -36,12 +36,13 @@ def ground(tmp_path: Path, database: str) -> Iterator[FleetGround]:
 def crowd(tmp_path: Path, database: str) -> Iterator[FleetGround]:
     """Sixty workspaces of 20 rows, of which the service takes two a second each."""
     limit = {"kind": "token_bucket", "rate": 2, "burst": 4}
-    with _ground(tmp_path, database, CROWD, rows=20, limit=limit) as ground:
+    with make_ground(tmp_path, database, CROWD, rows=20, limit=limit) as ground:
         yield ground
 
 
 @contextmanager
-def _ground(folder: Path, database: str, count: int, *, rows: int, **service: Any) -> Iterator[FleetGround]:
+def make_ground(folder: Path, database: str, count: int, *, rows: int, **service: Any) -> Iterator[FleetGround]:
+    """So many workspaces with so many rows each, at a service with these settings."""
     workspaces = [str(uuid.UUID(int=number)) for number in range(1, count + 1)]
     access = {
         "personal_access_tokens": {TOKEN: []},

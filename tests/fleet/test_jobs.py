@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from worker.fleet import Timing, cancel, install
 from worker.fleet.engine import make_app, make_manager
 from worker.fleet.groups import LEAST_GROUPS
 from worker.fleet.jobs import defer_missing, finish_runs, put_off, revive
-from worker.ledger import Ledger
+from worker.ledger import Ledger, holder
+from worker.ledger.claims import claim_free
 from worker.ledger.runs import get_run
 from worker.ledger.store import store_of
 
@@ -235,3 +237,22 @@ def test_times_that_do_not_hang_together_are_refused(wrong: dict[str, float]) ->
     """A lease that outlives the stale time would keep the work of the dead from others."""
     with pytest.raises(ValueError, match="below stale"):
         Timing(**wrong)
+
+
+def test_a_run_is_sent_from_its_first_claim_on(shared: Ledger) -> None:
+    """Not from its submission, however long it waited; a pause between cancel and revival does not count either."""
+    run = submitted(shared)
+    began = time.time()
+    for shard in (0, 1):
+        claim, _ = claim_free(shared.engine, run.run_no, [shard], holder=holder(), now=began - 60 + shard, lease=30.0)
+        assert claim is not None
+    assert get_run(shared.engine, run.run_no).started_at == began - 60
+    defer_missing(shared.engine, make_manager())
+    cancel(shared.engine, run, "cancelled")
+    assert 60 <= get_run(shared.engine, run.run_no).sending_seconds < 70
+    claim_free(shared.engine, run.run_no, [0], holder=holder(), now=began, lease=30.0)  # it heard too late of it
+    assert get_run(shared.engine, run.run_no).stop_cause == "cancelled"
+    revive(shared.engine, run)
+    assert get_run(shared.engine, run.run_no).stop_cause is None
+    cancel(shared.engine, run, "cancelled")
+    assert 60 <= get_run(shared.engine, run.run_no).sending_seconds < 80

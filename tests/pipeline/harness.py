@@ -16,6 +16,7 @@ from worker.pipeline import Execution, Pipeline
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from worker.lane import Endpoint
     from worker.testing import MemorySeam, MemoryShards
 
 PERSON = "00000000-0000-0000-0000-00000000000a"
@@ -34,6 +35,7 @@ def send(  # noqa: PLR0913 - keywords of a test harness
     on_attempt: Callable[[Pipeline, Attempt], None] | None = None,
     takeover_refused: bool = False,
     guards: Guards = Guards(),  # noqa: B008 - frozen
+    endpoint: Endpoint | None = None,
     **sending: object,
 ) -> Execution:
     """Run the pipeline to its end; `at` calls things at virtual seconds after the start."""
@@ -50,6 +52,7 @@ def send(  # noqa: PLR0913 - keywords of a test harness
             Sending(**{"timeout": 30.0, **sending}),
             takeover_refused=takeover_refused,
             guard=RowGuard.of(guards, len(shards.jobs)),
+            endpoint=endpoint,
             observers=(observe,),
         )
         loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from worker.fleet.engine import TASK, Job, queue_of
 from worker.fleet.groups import SizedShard, make_groups
 from worker.ledger.claims import has_open_rows
-from worker.ledger.runs import RUN, end_execution
+from worker.ledger.runs import FLEET, RUN, end_execution
 from worker.ledger.store import store_of
 from worker.ledger.tables import runs, shards
 from worker.models import StopCause
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 
     from worker.ledger.runs import Run
 
-__all__ = ["FLEET", "cancel", "defer_missing", "finish_runs", "is_fleets", "jobs_of", "put_off", "revive"]
+__all__ = ["cancel", "defer_missing", "finish_runs", "is_fleets", "jobs_of", "put_off", "revive"]
 
-FLEET: Final = "fleet"
-"""How `runs.mode` begins, of a run over many machines; a retry of one is a run of one process, as any."""
 _AT_ONCE: Final = 1_000
 
 
@@ -68,7 +66,7 @@ _MISSING: Final = (
     .where(_is_open, _jobs.c.status.is_(None))
     .order_by(shards.c.run_no, shards.c.shard)
 )
-_DONE: Final = select(runs.c.run_no, runs.c.staged_at).where(
+_DONE: Final = select(runs.c.run_no).where(
     _is_open,
     ~select(shards.c.shard)
     .select_from(_with_job)
@@ -184,11 +182,11 @@ def finish_runs(engine: Engine) -> list[int]:
     with engine.connect() as connection:
         done = connection.execute(_DONE).all()
     for row in done:
-        _finish(engine, row.run_no, time.time() - row.staged_at)
+        _finish(engine, row.run_no)
     return [row.run_no for row in done]
 
 
-def _finish(engine: Engine, run_no: int, seconds: float) -> None:
+def _finish(engine: Engine, run_no: int) -> None:
     """Once, whoever else tries; a run that has open rows after all gets new jobs instead."""
     is_done = not has_open_rows(engine, run_no)
     with engine.begin() as connection:
@@ -197,7 +195,7 @@ def _finish(engine: Engine, run_no: int, seconds: float) -> None:
             return
         _forget(connection, run_no, _ENDED)
         if is_done:  # in the same transaction, since an open run without jobs gets new ones
-            end_execution(connection, run_no, finished=True, cause=None, message=None, seconds=seconds, now=time.time())
+            _end(connection, run_no, finished=True)
     with engine.begin() as connection:
         store_of(connection.dialect).note_sizes(connection)
 
@@ -222,16 +220,18 @@ def cancel(engine: Engine, run: Run, message: str) -> int:
         numbers = under_way.scalars().all()
         for number in numbers:
             driver.execute(sql.queries["cancel_job"], {"job_id": number, "abort": True, "delete_job": False})
-        end_execution(
-            connection,
-            run.run_no,
-            finished=False,
-            cause=StopCause.CANCELLED.value,
-            message=message,
-            seconds=0.0,
-            now=time.time(),
-        )
+        _end(connection, run.run_no, finished=False, cause=StopCause.CANCELLED.value, message=message)
     return len(numbers)
+
+
+def _end(
+    connection: Connection, run_no: int, *, finished: bool, cause: str | None = None, message: str | None = None
+) -> None:
+    """It has been sent since its first claim, or its revival."""
+    now = time.time()
+    began: float | None = connection.execute(select(runs.c.started_at).where(runs.c.run_no == run_no)).scalar_one()
+    seconds = 0.0 if began is None else max(now - began, 0.0)
+    end_execution(connection, run_no, finished=finished, cause=cause, message=message, seconds=seconds, now=now)
 
 
 def revive(engine: Engine, run: Run) -> None:
@@ -246,6 +246,11 @@ def revive(engine: Engine, run: Run) -> None:
             _table.update()
             .where(_is_ours, _run_no == run.run_no, _table.c.abort_requested)
             .values(abort_requested=False)
+        )
+        connection.execute(
+            runs.update()
+            .where(runs.c.run_no == run.run_no, runs.c.stop_cause.is_not(None))
+            .values(started_at=time.time(), stopped_at=None, stop_cause=None, stop_message=None)
         )
 
 

@@ -112,7 +112,6 @@ class FleetWorker:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * self._slots + 4))
         sending = settings.sending.model_copy(
             update={
-                "concurrency": max(settings.sending.concurrency // self._slots, 1),
                 "outage_patience": min(settings.sending.outage_patience, timing.patience),
             }
         )

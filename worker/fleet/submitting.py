@@ -11,11 +11,11 @@ from worker.config import Guards
 from worker.control import Control
 from worker.errors import UsageError
 from worker.fleet.engine import install, make_manager
-from worker.fleet.jobs import FLEET, defer_missing, revive
+from worker.fleet.jobs import defer_missing, revive
 from worker.intake import Intake
 from worker.ledger import Ledger
 from worker.ledger.opening import finish_staging
-from worker.ledger.runs import discard_run, discard_staging, find_alike
+from worker.ledger.runs import FLEET, discard_run, discard_staging, find_alike
 from worker.paths import Paths
 from worker.readers import ReadOptions, hash_file
 from worker.surroundings import Surroundings

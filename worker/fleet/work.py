@@ -11,6 +11,7 @@ from uuid import uuid4
 from worker.config import MissingKey, Settings
 from worker.errors import ConfigError, FenceLostError, LedgerError, LedgerHeldError
 from worker.executor import reopen
+from worker.fleet.shares import Shares
 from worker.fleet.sorting import is_home_wanted, sort_by_key
 from worker.ledger import holder
 from worker.ledger.claimed import ClaimedRun
@@ -65,7 +66,7 @@ class Workshop:
         engine: the ledger.
         client: a session with the service.
         settings: of this worker: its keys, its service, how it sends.
-        sending: the same for one job.
+        sending: how a job sends; the jobs under way share its `concurrency`.
         timing: of the fleet.
         observers: told of every call.
     """
@@ -83,6 +84,7 @@ class Workshop:
         self._client = client
         self._credentials = settings.target.credentials
         self._sending = sending
+        self._shares = Shares(sending.concurrency)
         self._timing = timing
         self._observers = observers
         self._home: str | None = None
@@ -174,6 +176,7 @@ class Workshop:
         """Work on a claim; why it stopped early, if it did."""
         submitted = Settings(**json.loads(run.settings))
         claimed = await asyncio.to_thread(ClaimedRun, self._engine, claim)
+        endpoint = self._shares.take()
         try:
             await self._let_lapse(claim, control)
             pipeline = Pipeline(
@@ -184,6 +187,7 @@ class Workshop:
                 takeover_refused=run.takeover_refused,
                 include_codes=submitted.output.include_codes,
                 require_lease=claimed.require_lease,
+                endpoint=endpoint,
                 observers=self._observers,
             )
             control.forward_to(pipeline.stop)
@@ -201,6 +205,7 @@ class Workshop:
             raise
         finally:
             control.forward_to(None)
+            self._shares.give_back(endpoint)
             await asyncio.to_thread(claimed.close)
 
     async def _let_lapse(self, claim: Claim, control: Control) -> None:

@@ -204,7 +204,7 @@ def claim_shards(  # noqa: PLR0913 - who takes what, and for how long
             holder=holder,
             lease=lease,
             settles_in=settles_in,
-            began={"started_at": now},
+            began={"started_at": now, "stopped_at": None, "stop_cause": None, "stop_message": None},
             meant=true() if through is None else inputs.c.row <= through,
         )
 
@@ -226,7 +226,8 @@ def claim_free(  # noqa: PLR0913 - who takes what, and for how long
         free = [number for number in numbers if number not in holds.reasons]
         if not free:
             return None, holds.reasons
-        began = {"started_at": func.coalesce(runs.c.started_at, now)}  # by whichever of them was the first
+        # By whichever of them was the first; and a run that was cancelled meanwhile stays so.
+        began = {"started_at": func.coalesce(runs.c.started_at, now)}
         settles_in = holds.settles_in
         claim = _take(
             connection, run_no, free, holder=holder, lease=lease, settles_in=settles_in, began=began, meant=true()
@@ -252,7 +253,7 @@ def _take(  # noqa: PLR0913 - who takes what, and for how long
     taken_run = connection.execute(
         update(runs)
         .where(runs.c.run_no == run_no, runs.c.state != "superseded")
-        .values(stopped_at=None, stop_cause=None, stop_message=None, **began)
+        .values(**began)
         .returning(runs.c.id, runs.c.mode)
     ).one_or_none()
     if taken_run is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row
 
 __all__ = [
+    "FLEET",
     "RETRY",
     "RUN",
     "Run",
@@ -46,6 +47,8 @@ RUN: Final = "run"
 """The kind of a run over a file."""
 RETRY: Final = "retry"
 """The kind of a run that sends again what did not succeed in its parent, the root of its chain."""
+FLEET: Final = "fleet"
+"""How `runs.mode` begins, of a run over many machines; a retry of one is a run of one process, as any."""
 
 _LONGEST_STAGING: Final = 24 * 3600.0
 _NUMBER = re.compile(r"[0-9]{1,9}")
