@@ -9,13 +9,12 @@ Precedence: flag or keyword, environment, `.env`, file, default. Source of names
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import unquote
 
 from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from worker.config.credential_sources import (
     CredentialTables,
@@ -25,6 +24,7 @@ from worker.config.credential_sources import (
 )
 from worker.config.credentials import Credentials
 from worker.config.destinations import notify_secrets
+from worker.config.layered import LayeredSettings, reading
 from worker.config.sections import Guards, Input, Logging, Output, Sending, Target, Telling
 from worker.config.sources import (
     Layer,
@@ -45,10 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "load_settings"]
 
-_layers: ContextVar[tuple[Layer, ...]] = ContextVar("_layers", default=())
 
-
-class Settings(BaseSettings):
+class Settings(LayeredSettings):
     """All settings of one command, frozen.
 
     `Settings(sending=Sending(concurrency=64))` works too; it reads neither environment nor files, and raises
@@ -64,18 +62,6 @@ class Settings(BaseSettings):
     output: Output = Output()
     logging: Logging = Logging()
     telling: Telling = Telling()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the base's signature
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base's signature
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base's signature
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read what was given and the layers of the load under way; nothing is read unasked."""
-        return (init_settings, *_layers.get())
 
     @classmethod
     def from_options(  # noqa: PLR0913 - keywords, each of them optional
@@ -199,13 +185,11 @@ def _load(  # noqa: PLR0913, PLR0917 - the parts of one load, from two callers
 def _build(
     cls: type[_SettingsT], layers: tuple[Layer, ...], credentials: Credentials, problems: list[str]
 ) -> _SettingsT:
-    token = _layers.set(layers)
     try:
-        settings = cls(target={"credentials": credentials})
+        with reading(layers):
+            settings = cls(target={"credentials": credentials})
     except ValidationError as error:
         raise ConfigError(listed([*problems, *explain(error, cls, layers)])) from None
-    finally:
-        _layers.reset(token)
     if problems:
         raise ConfigError(listed(problems))
     return settings

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from worker.config.layered import LayeredSettings, reading
 from worker.config.sources import Layer, Leaf, explain, listed, options_of, read_toml, suggest
 from worker.config.values import parse_seconds
 from worker.errors import ConfigError
@@ -78,22 +78,10 @@ class Schedule:
         return self.path.absolute().parent
 
 
-class _Form(BaseSettings):
+class _Form(LayeredSettings):
     """One profile as a section of settings, so that its problems are told like theirs."""
 
     profile: Profile
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the base's signature
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base's signature
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base's signature
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read what is given, and no variables."""
-        return (init_settings,)
 
 
 _SHARED: Final = ("time_zone", "jitter", "missed", "grace")
@@ -161,7 +149,8 @@ def _profile(  # noqa: PLR0913, PLR0917 - what a profile is read from, and what 
     problems += [f"{label}: {key} is missing; allowed: {options[key].allowed}" for key in _NEEDED if key not in values]
     profile = None
     try:
-        profile = _Form(profile={"name": name, **values}).profile
+        with reading(layers):
+            profile = _Form(profile={"name": name}).profile
     except ValidationError as error:
         problems += [
             line
