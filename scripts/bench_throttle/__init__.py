@@ -1,8 +1,8 @@
 """Runs the throttle, and the schemes it has to beat, against limits on a virtual clock.
 
 `limiters` are the services' limits, `scenarios` draws them from seeds, `engine` is the clock, `rivals` the other
-schemes, `evaluate` measures, `report` prints. From the repository: `python -m bench_throttle.report` with
-`scripts` on the path, or `scripts/bench --throttle`.
+schemes, `told` what a lane reaches that need not estimate, `evaluate` measures, `report` prints. From the
+repository: `python -m bench_throttle.report` with `scripts` on the path, or `scripts/bench --throttle`.
 """
 
 from __future__ import annotations

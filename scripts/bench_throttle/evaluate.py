@@ -10,18 +10,22 @@ from bench_throttle.engine import PATIENCE, Client, Scheme, Simulation
 from bench_throttle.limiters import Steps
 from bench_throttle.rivals import AimdConcurrency, BotocoreAdaptive, FixedConcurrency, RclonePacer
 from bench_throttle.scenarios import Scenario, draw, ideal_time
+from bench_throttle.told import Told
 from worker.throttle import Throttle
 
 Maker = Callable[[Scenario], Scheme]
 
+OURS = "throttle"
+TOLD = "told at each 429"
+"""No scheme, but what is left of the way to the ideal for one that need not estimate."""
 SCHEMES: dict[str, Maker] = {
     "throttle": lambda s: Throttle(max_in_flight=s.max_in_flight, rows=s.rows),
     "botocore adaptive": lambda s: BotocoreAdaptive(s.max_in_flight),
     "AIMD concurrency": lambda s: AimdConcurrency(s.max_in_flight),
     "rclone pacer": lambda s: RclonePacer(s.max_in_flight),
     "fixed 16, backoff": lambda s: FixedConcurrency(s.max_in_flight, 16, s.seed),
+    TOLD: Told,
 }
-OURS = "throttle"
 LONG = (100.0, 140.0)
 SHORT = (1.0, 9.0)
 FULL_SHARE = 0.9

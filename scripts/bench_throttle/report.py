@@ -17,7 +17,7 @@ from typing import Any
 from bench_speed.processes import PEERS_PYTHON
 
 from bench_throttle import evaluate, traces
-from bench_throttle.evaluate import OURS, SCHEMES, Outcome, Summary, as_json, summarise
+from bench_throttle.evaluate import OURS, SCHEMES, TOLD, Outcome, Summary, as_json, summarise
 from bench_throttle.real import SCENARIOS, confirm
 from bench_throttle.scenarios import EVALUATION_SEED, TUNING_SEED
 
@@ -53,13 +53,13 @@ def main(argv: list[str] | None = None) -> int:
         return 0 if print_real(options.json) else 1
     begin = time.perf_counter()
     first = TUNING_SEED if options.tuning else EVALUATION_SEED
-    rivals = [name for name in SCHEMES if name != OURS]
+    rivals = [name for name in SCHEMES if name not in {OURS, TOLD}]
     with ProcessPoolExecutor(options.processes) as pool:
         jobs: list[tuple[str, Any]] = []
         for start in range(0, options.scenarios, 10):
             seeds = range(first + start, first + min(start + 10, options.scenarios))
-            jobs.append(("long", pool.submit(evaluate.play_all, seeds, [OURS])))
-            jobs.append(("short", pool.submit(evaluate.play_all, seeds, [OURS], short=True)))
+            jobs.append(("long", pool.submit(evaluate.play_all, seeds, [OURS, TOLD])))
+            jobs.append(("short", pool.submit(evaluate.play_all, seeds, [OURS, TOLD], short=True)))
         for start in range(0, options.rivals, 10):
             seeds = range(first + start, first + min(start + 10, options.rivals))
             jobs.append(("long", pool.submit(evaluate.play_all, seeds, rivals)))
@@ -69,23 +69,13 @@ def main(argv: list[str] | None = None) -> int:
         for which, job in jobs:
             for name, outcomes in job.result().items():
                 (long_runs if which == "long" else short_runs)[name].extend(outcomes)
-    report: dict[str, Any] = {"schemes": {}}
-    for name, make in SCHEMES.items():
-        if not long_runs[name]:
-            continue
-        count = options.fair if name == OURS else min(options.fair, 4)
-        fair = {
-            str(workers): sorted(evaluate.fair_share(first + n, workers, make) for n in range(count))
-            for workers in (2, 4)
+    report: dict[str, Any] = {
+        "schemes": {
+            name: _judge(name, first, summarise(long_runs[name]), summarise(short_runs[name]), options.fair)
+            for name in SCHEMES
+            if long_runs[name]
         }
-        report["schemes"][name] = {
-            "long": as_json(summarise(long_runs[name])),
-            "short": as_json(summarise(short_runs[name])),
-            "ramp_s": round(evaluate.ramp_time(make), 3),
-            "pushed": round(max(evaluate.push(make, first + n) for n in range(count)), 2),
-            "fair_worst": {workers: round(shares[0], 3) for workers, shares in fair.items()},
-            "fair_median": {workers: round(statistics.median(shares), 3) for workers, shares in fair.items()},
-        }
+    }
     same = [outcome for outcome in long_runs[OURS] if outcome.seed < first + options.rivals]
     report["throttle_on_the_rivals_scenarios"] = as_json(summarise(same)) if same else None
     report["bars"] = bars(report["schemes"][OURS], summarise(long_runs[OURS]))
@@ -105,6 +95,24 @@ def main(argv: list[str] | None = None) -> int:
     if options.plots:
         draw_plots(report, Path(options.plots))
     return 0 if all(bar["reached"] for bar in report["bars"].values()) else 1
+
+
+def _judge(name: str, first: int, long_run: Summary, short_run: Summary, count: int) -> dict[str, Any]:
+    """All that is told of a scheme; `count` scenarios from seed `first` on are shared by several of ours."""
+    told: dict[str, Any] = {"long": as_json(long_run), "short": as_json(short_run)}
+    if name == TOLD:  # a lane alone
+        return told
+    make = SCHEMES[name]
+    count = count if name == OURS else min(count, 4)
+    fair = {
+        str(workers): sorted(evaluate.fair_share(first + n, workers, make) for n in range(count)) for workers in (2, 4)
+    }
+    return told | {
+        "ramp_s": round(evaluate.ramp_time(make), 3),
+        "pushed": round(max(evaluate.push(make, first + n) for n in range(count)), 2),
+        "fair_worst": {workers: round(shares[0], 3) for workers, shares in fair.items()},
+        "fair_median": {workers: round(statistics.median(shares), 3) for workers, shares in fair.items()},
+    }
 
 
 def print_real(file: str | None) -> bool:
@@ -163,9 +171,11 @@ def print_table(report: dict[str, Any]) -> None:
         print(
             f"{name:20}{long_run['scenarios']:6}{long_run['time_median']:9.3f}{long_run['time_p95']:8.3f}"
             f"{long_run['time_worst']:8.2f}{long_run['limited_median']:9.4f}{long_run['limited_worst']:8.3f}"
-            f"{row['short']['time_median']:8.2f}{row['ramp_s']:8.3f}{row['pushed']:7.2f}"
-            f"{row['fair_worst']['2']:8.2f}{row['fair_worst']['4']:8.2f}"
+            f"{row['short']['time_median']:8.2f}",
+            end="\n" if name == TOLD else "",
         )
+        if name != TOLD:
+            print(f"{row['ramp_s']:8.3f}{row['pushed']:7.2f}{row['fair_worst']['2']:8.2f}{row['fair_worst']['4']:8.2f}")
     for name, bar in report["bars"].items():
         print(f"{'ok  ' if bar['reached'] else 'MISS'} {name}: {bar['measured']:g} (bar {bar['bar']:g})")
 

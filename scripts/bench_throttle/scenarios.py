@@ -151,12 +151,17 @@ def ideal_time(scenario: Scenario) -> float:
     gap = (outage.start, outage.end) if outage else (math.inf, math.inf)
     reach = scenario.max_in_flight / scenario.round_trip
     step = min(0.01, 0.2 * scenario.round_trip)
+    if scenario.kind == "bucket":  # no longer than the smallest bucket takes to fill
+        step = min(step, 0.5 * scenario.burst / max(scenario.rate.first, scenario.rate.second))
     limiter = scenario.limiter()
     done = 0.0
     credit = 1.0
+    tokens = scenario.burst
     t = 0.0
     while done < scenario.rows:
         t += step
+        # A bucket is taken for a fluid: what a request must wait for its last drop is no loss, as others follow.
+        tokens = min(scenario.burst, tokens + scenario.rate.integral(t) - scenario.rate.integral(t - step))
         if gap[0] <= t < gap[1]:
             credit = 0.0
             continue
@@ -164,9 +169,13 @@ def ideal_time(scenario: Scenario) -> float:
             done += step * min(scenario.rate.value(t), reach)
             continue
         credit = min(credit + reach * step, scenario.max_in_flight)
-        take = int(min(limiter.room(t), credit, scenario.rows - done))
-        for _ in range(take):
-            limiter.decide(t)
+        if scenario.kind == "bucket":
+            take = min(tokens, credit, scenario.rows - done)
+            tokens -= take
+        else:
+            take = int(min(limiter.room(t), credit, scenario.rows - done))
+            for _ in range(take):
+                limiter.decide(t)
         credit -= take
         done += take
     return t + scenario.round_trip

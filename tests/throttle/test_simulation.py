@@ -12,7 +12,7 @@ import pytest
 from bench_throttle import evaluate
 from bench_throttle.engine import Client, Simulation
 from bench_throttle.limiters import FixedWindow, SlidingWindow, Steps, TokenBucket
-from bench_throttle.scenarios import TUNING_SEED, Scenario, draw, ideal_time, plain
+from bench_throttle.scenarios import TUNING_SEED, Kind, Scenario, draw, ideal_time, plain
 
 OURS = evaluate.SCHEMES[evaluate.OURS]
 MOST_ROWS = 12_000
@@ -73,6 +73,21 @@ def test_each_kind_of_limit_is_found(scenario: Scenario, most: float) -> None:
     outcome = evaluate.play(scenario, OURS, ideal_time(scenario))
     assert outcome.over_ideal <= most
     assert outcome.limited_share <= 0.1
+
+
+@pytest.mark.parametrize("kind", ["bucket", "fixed", "sliding", "cap"])
+def test_a_lane_that_is_told_the_limit_is_nearly_ideal(kind: Kind) -> None:
+    """What ours is measured by, in the bench, is no straw man: all it loses is the one Retry-After."""
+    scenario = plain(kind, 100.0, rows=10_000, round_trip=0.05, network=0.01, burst=10.0, retry_after="seconds")
+    outcome = evaluate.play(scenario, evaluate.SCHEMES[evaluate.TOLD], ideal_time(scenario))
+    assert 1.0 <= outcome.over_ideal <= 1.06
+    assert outcome.limited_share <= 0.01
+
+
+def test_the_ideal_spends_the_smallest_bucket() -> None:
+    """A bucket of one that fills every millisecond lets 1 000/s through, and not one for each step of a clock."""
+    scenario = plain("bucket", 1000.0, rows=5_000, round_trip=0.05, network=0.01)
+    assert ideal_time(scenario) == pytest.approx(5.05, rel=0.01)
 
 
 def test_without_a_limit_the_lane_is_at_full_speed_within_a_second() -> None:
