@@ -67,7 +67,9 @@ class Control:
     async def sleep(self, seconds: float) -> bool:
         """Wait so long; False as soon as a stop is asked for."""
         try:
-            await asyncio.wait_for(self._asked.wait(), seconds)
+            # Not `wait_for`: before Python 3.12 it forgets that it was cancelled, where a stop is asked for just then.
+            async with asyncio.timeout(seconds):
+                await self._asked.wait()
         except TimeoutError:
             return True
         return False

@@ -35,6 +35,20 @@ def test_a_worker_that_is_stopped_while_it_starts_ends(ground: FleetGround) -> N
     assert ground.sent() == 0
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_housekeeping_ends_though_a_job_ends_just_then(turns: int) -> None:
+    """Told to end in the very turn in which it hears of a job's end, it ends: the worker waits for it."""
+    worker = FleetWorker("postgresql://nowhere/x", Settings.from_options(api_key="seam_key"), slots=1, timing=SHORT)
+    waiting = asyncio.create_task(worker._look_up())
+    await asyncio.sleep(0)
+    worker._ended.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
 def test_a_job_whose_end_cannot_be_noted_ends_its_worker(ground: FleetGround, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would stay that worker's for as long as it lives; so it ends as one that lost its server, and others go on."""
     ground.shrink(2)

@@ -248,7 +248,9 @@ class FleetWorker:
     async def _look_up(self) -> None:
         """Wait for the next look, which is soon after a job's end."""
         try:
-            await asyncio.wait_for(self._ended.wait(), self._timing.look)
+            # Not `wait_for`: before Python 3.12 it forgets that it was cancelled, where a job ends at that moment.
+            async with asyncio.timeout(self._timing.look):
+                await self._ended.wait()
         except TimeoutError:
             return
         self._ended.clear()
