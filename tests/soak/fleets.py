@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Round", "play", "play_all", "table"]
 
-LANES: Final = 3
+LANES: Final = 4
 """Rounds at a time."""
 _LARGE, _SMALL = 3, 36
 """Workspaces of several shards, each of them a job; and those that share jobs."""
