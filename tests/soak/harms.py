@@ -148,8 +148,7 @@ def cancelled(scene: Scene) -> Iterator[None]:
 
 _CRASHED: Final = partial(without_server, mode="immediate")
 _RESTARTED: Final = partial(without_server, mode="fast")
-_ANY_TWO: Final[Sequence[Harm]] = (killed, frozen, terminated, cut_off, cancelled, killed, _RESTARTED, _CRASHED)
-"""Those that stop the server come last: they begin last and end first, since the others ask it how things stand."""
+_TOGETHER: Final[Sequence[Harm]] = (killed, killed, frozen, terminated, cut_off, cancelled)
 
 KINDS: Final[Mapping[str, Sequence[Harm]]] = {
     "kill": (killed,),
@@ -169,7 +168,9 @@ def befall(scene: Scene, kind: str) -> None:
     """Have it begin, last and be over."""
     harms = KINDS[kind]
     if not harms:
-        harms = [_ANY_TWO[number] for number in sorted(scene.random.sample(range(len(_ANY_TWO)), 2))]
+        # What stops the server begins last and ends first, since the others ask it how things stand.
+        any_of: list[Harm] = [*_TOGETHER, scene.random.choice((_RESTARTED, _CRASHED))]
+        harms = [any_of[number] for number in sorted(scene.random.sample(range(len(any_of)), 2))]
     with ExitStack() as stack:
         for harm in harms:
             scene.befell.append(_name(harm))
