@@ -127,7 +127,8 @@ class _Batch:
         await asyncio.to_thread(discard_staging, self._engine)
         executor = Executor(self._ledger, self._around)
         run = None
-        if self._input is not None and not again:
+        # Not of a pipe under a name (`<(...)`, /dev/stdin): it can be read but once, and is hashed as it is staged.
+        if self._input is not None and not again and not self._input.is_fifo():
             run = await self._find_alike(await asyncio.to_thread(hash_file, self._input))
         if run is None:
             staged, sha256 = await self._intake.stage()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
+from tests.cli.service import Service, Started, call, make_jobs, read_results, write_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,3 +84,16 @@ def test_a_misspelt_warning_is_told_and_looked_for(service: Service, tmp_path: P
     ended = call(["run", jobs, "--fail-on-warning", "needs_reissue", "--quiet"], service.environ())
     assert ended.code == 0
     assert "did you mean needs_to_be_reissued?" in ended.err
+
+
+def test_a_pipe_under_a_name_is_read_once(service: Service, tmp_path: Path) -> None:
+    """`run <(make-jobs)`: nothing can be hashed first, and the rows are all there."""
+    jobs = make_jobs(20)
+    content = write_jobs(tmp_path / "made.csv", jobs).read_bytes()
+    os.mkfifo(tmp_path / "jobs.csv")
+    writing = threading.Thread(target=(tmp_path / "jobs.csv").write_bytes, args=(content,))
+    writing.start()
+    with Started(["run", tmp_path / "jobs.csv", "--json"], service.environ(), tmp_path) as started:
+        ended = started.end()
+    writing.join()
+    assert (ended.code, ended.document()["outcomes"]["assigned"]) == (0, 20)

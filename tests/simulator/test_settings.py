@@ -46,8 +46,12 @@ def test_toml_and_json_give_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"sede": 1}, "sede"),
-        ({"faults": {"shares": {"http_999": 0.1}}}, "faults.shares.http_999"),
+        ({"sede": 1}, "sede: no such setting"),
+        (
+            {"faults": {"shares": {"reset_aftr": 0.1}}},
+            r"faults.shares.reset_aftr: no such kind; did you mean reset_after",
+        ),
+        ({"faults": {"shares": {"colour": 0.1}}}, "colour: no such kind; there are http_500, "),
         ({"faults": {"shares": {"never": 0.7, "drip": 0.7}}}, "more than 1"),
         ({"world": {"warnings": 1.5}}, "world.warnings"),
         ({"limit": {"kind": "leaky"}}, "'token_bucket'"),

@@ -7,15 +7,20 @@ time are seconds since the simulator started.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - a public signature, readable at run time
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from worker.errors import ConfigError
 from worker.simulator.fault_settings import Faults, ReadFaults, Share, checked_shares
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = [
     "API_KEY",
@@ -269,7 +274,18 @@ class SimulatorSettings(BaseModel):
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "settings"
-            raise ConfigError(f"{source}: {key}: {first['msg']}") from None
+            raise ConfigError(f"{source}: {key}: {_reason(first)}") from None
+
+
+def _reason(error: ErrorDetails) -> str:
+    """What is wrong with one setting; a name that does not exist is answered with the nearest, or with all."""
+    if error["type"] == "extra_forbidden":
+        return "no such setting"
+    if error["type"] == "enum" and error["loc"][-1] == "[key]":
+        known = re.findall(r"'(\w+)'", error["ctx"]["expected"])
+        near = get_close_matches(str(error["loc"][-2]), known, n=1)
+        return f"no such kind; did you mean {near[0]}?" if near else f"no such kind; there are {', '.join(known)}"
+    return error["msg"]
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
