@@ -24,8 +24,8 @@ _CHANGES = 200
 def main() -> int:
     """Parse the command line, soak, print the figures."""
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
-    parser.add_argument("--kills", type=int, help="kill -9 so many times (default 1000, or 0 with --fleet)")
-    parser.add_argument("--terms", type=int, help="stop by SIGTERM so many times (default 200, or 0 with --fleet)")
+    parser.add_argument("--kills", type=int, help="kill -9 so many times (1000 if nothing is asked for)")
+    parser.add_argument("--terms", type=int, help="stop by SIGTERM so many times (200 likewise)")
     parser.add_argument("--seed", type=int, default=1, help="of inputs, faults and moments (default %(default)s)")
     parser.add_argument("--postgres", action="store_true", help="kill runs whose ledgers are on a PostgreSQL server")
     parser.add_argument("--power-loss", type=int, default=0, metavar="N", help="have the power go so many times")
@@ -39,6 +39,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     fleet = [*options.fleet_round, *plan(options.fleet, options.seed)]
+    others = (options.power_loss, options.disk_faults, options.nights, options.retries, options.sync_rows, fleet)
+    else_asked = any((options.kills is not None, options.terms is not None, *others))
     tally = Tally()
     disks_are_well = True
     with tempfile.TemporaryDirectory(prefix="assign-worker-soak-") as folder, ExitStack() as stack:
@@ -46,8 +48,8 @@ def main() -> int:
         soak(
             Path(folder),
             tally,
-            kills=_or_default(options.kills, 0 if fleet else 1000),
-            terms=_or_default(options.terms, 0 if fleet else 200),
+            kills=_or_default(options.kills, 0 if else_asked else 1000),
+            terms=_or_default(options.terms, 0 if else_asked else 200),
             seed=options.seed,
             tell=_tell,
             new_database=None if server is None else lambda: server.url(server.new_database()),
@@ -69,7 +71,8 @@ def main() -> int:
             print("\n".join(counted))  # noqa: T201 - a command
         played = play_all(fleet) if fleet else []
     print(f"seed                {options.seed}")  # noqa: T201 - a command
-    print("\n".join(tally.lines()))  # noqa: T201 - a command
+    if tally.runs or not else_asked:
+        print("\n".join(tally.lines()))  # noqa: T201 - a command
     if played:
         print("\n".join(table(played)))  # noqa: T201 - a command
     return 0 if tally.clean and disks_are_well and all(each.clean for each in played) else 1
