@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Text, and_, case, delete, exists, func, insert, literal, literal_column, or_, select
 
+from worker.ledger.store import store_of
 from worker.ledger.tables import DETAIL_COLUMNS, inputs, owners, results, shards, unsettled
 from worker.models import Outcome
 
@@ -162,4 +163,6 @@ def decide_by_owners(engine: Engine, run: Run) -> int:
     )
     with engine.begin() as connection:
         statement = insert(results).from_select(list(columns), query).execution_options(preserve_rowcount=True)
-        return int(connection.execute(statement).rowcount)
+        decided_rows = int(connection.execute(statement).rowcount)
+        store_of(connection.dialect).note_sizes(connection)
+    return decided_rows

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     and_,
@@ -11,7 +12,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    or_,
     select,
     union,
     update,
@@ -26,12 +26,15 @@ from worker.ledger.tables import inputs, results, runs, shards, unsettled
 from worker.models import Outcome
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, FromClause, Select
+    from sqlalchemy.sql.elements import ColumnElement
 
 __all__ = ["CARRY_OVER_WINDOW", "finish_staging", "mark_doubtful"]
 
 CARRY_OVER_WINDOW: Final = 24 * 3600.0
 """Seconds for which a settled row of an unfinished run counts as still so (DESIGN 11.5)."""
+_STILL_SENDING: Final = 1e15
+"""A point in time after all others."""
 
 
 def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspace_id: str | None = None) -> Run:
@@ -48,8 +51,11 @@ def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspa
         LedgerHeldError: another process works on the unfinished run of the same name, or on its workspace.
     """
     run = replace(run, workspace_id=workspace_id or run.workspace_id)
+    store = store_of(engine.dialect)
+    with engine.begin() as connection:  # by itself, since nobody else can do so until its transaction ends
+        store.note_sizes(connection)
     with engine.begin() as connection:
-        store_of(engine.dialect).take_turns(connection)
+        store.take_turns(connection)
         _carry_over(connection, run, now=now)
         mark_doubtful(connection, run)
         total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
@@ -64,7 +70,6 @@ def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspa
                 workspace_id=run.workspace_id,
             )
         )
-        store_of(engine.dialect).note_sizes(connection)
     return get_run(engine, run.run_no)
 
 
@@ -91,36 +96,6 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
     if not at_home and (run.workspace_id is not None or _has_homeless_rows(connection, before.run_no)):
         return
     refuse_held(connection, before.run_no, holder=holder())
-    old_inputs, old_results, other = inputs.alias(), results.alias(), inputs.alias()
-    written_since = exists().where(
-        other.c.acs_credential_id == old_inputs.c.acs_credential_id,
-        other.c.run_no == runs.c.run_no,
-        runs.c.run_no.not_in([run.run_no, before.run_no]),
-        runs.c.started_at.is_not(None),
-        or_(runs.c.stopped_at.is_(None), runs.c.stopped_at > old_results.c.finished_at),
-    )
-    settled = (
-        select(
-            old_inputs.c.acs_credential_id,
-            old_inputs.c.acs_user_id,
-            old_inputs.c.user_identity_id,
-            old_inputs.c.workspace_id,
-        )
-        .join(
-            old_results,
-            and_(old_results.c.run_no == old_inputs.c.run_no, old_results.c.row == old_inputs.c.row),
-        )
-        .where(
-            old_inputs.c.run_no == before.run_no,
-            old_results.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.UNCHANGED.value]),
-            old_results.c.finished_at > now - CARRY_OVER_WINDOW,
-        )
-    )
-    if connection.execute(
-        select(exists().where(runs.c.run_no.not_in([run.run_no, before.run_no]), runs.c.started_at.is_not(None)))
-    ).scalar():
-        settled = settled.where(~written_since)
-    known = settled.subquery()
     connection.execute(
         insert(results).from_select(
             list(DECIDED),
@@ -130,18 +105,9 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
                 literal(Outcome.UNCHANGED.value),
                 literal(f"run {before.id} assigned it before this file changed; nothing was sent"),
                 *sentinel(now),
-            )
-            .join(
-                known,
-                and_(
-                    known.c.acs_credential_id == inputs.c.acs_credential_id,
-                    func.coalesce(known.c.acs_user_id, "") == func.coalesce(inputs.c.acs_user_id, ""),
-                    func.coalesce(known.c.user_identity_id, "") == func.coalesce(inputs.c.user_identity_id, ""),
-                    func.coalesce(known.c.workspace_id, "") == func.coalesce(inputs.c.workspace_id, ""),
-                ),
-            )
-            .where(
+            ).where(
                 inputs.c.run_no == run.run_no,
+                _content(inputs).in_(_settled_by(before.run_no, run.run_no, now=now)),
                 ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row),
             ),
         )
@@ -153,6 +119,47 @@ def _has_homeless_rows(connection: Connection, run_no: int) -> bool:
     """Whether a row of the run names no workspace, so that it went to whichever the key was for."""
     found = select(exists().where(shards.c.run_no == run_no, shards.c.workspace_id.is_(None)))
     return bool(connection.execute(found).scalar())
+
+
+def _content(rows: FromClause) -> ColumnElement[str]:
+    """What makes a row of `inputs` the same as another one, as one text: looked up in one search, without an index."""
+    here = rows.c
+    people = (func.coalesce(column, "") for column in (here.acs_user_id, here.user_identity_id, here.workspace_id))
+    return functools.reduce(lambda text, part: text + " " + part, people, here.acs_credential_id)
+
+
+def _settled_by(before_no: int, run_no: int, *, now: float) -> Select[Any]:
+    """The content of rows that a run settled lately, without those whose credential another run may have written since.
+
+    Other runs are gone through once: to look in them for one credential at a time would take as long for each row.
+    """
+    old, word, other = inputs.alias(), results.alias(), inputs.alias()
+    stopped = func.coalesce(runs.c.stopped_at, _STILL_SENDING)
+    since = (
+        select(other.c.acs_credential_id, func.max(stopped).label("stopped_at"))
+        .join(runs, runs.c.run_no == other.c.run_no)
+        .where(
+            runs.c.run_no.not_in([run_no, before_no]),
+            runs.c.started_at.is_not(None),
+            stopped > now - CARRY_OVER_WINDOW,
+        )
+        .group_by(other.c.acs_credential_id)
+        .subquery()
+    )
+    return (
+        select(_content(old))
+        .select_from(
+            old.join(word, and_(word.c.run_no == old.c.run_no, word.c.row == old.c.row)).outerjoin(
+                since, since.c.acs_credential_id == old.c.acs_credential_id
+            )
+        )
+        .where(
+            old.c.run_no == before_no,
+            word.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.UNCHANGED.value]),
+            word.c.finished_at > now - CARRY_OVER_WINDOW,
+            func.coalesce(since.c.stopped_at, literal(0.0)) <= word.c.finished_at,
+        )
+    )
 
 
 def mark_doubtful(connection: Connection, run: Run) -> None:

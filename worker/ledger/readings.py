@@ -17,10 +17,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    and_,
     bindparam,
     case,
     delete,
-    exists,
     func,
     insert,
     literal,
@@ -30,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 
+from worker.ledger.store import store_of
 from worker.ledger.tables import DETAIL_COLUMNS
 from worker.models import Job, UserKey
 
@@ -120,6 +121,7 @@ class Readings:
         """Forget what was still sought, and give the connection back."""
         with self._connection.begin():
             _sought.drop(self._connection, checkfirst=True)
+            store_of(self._connection.dialect).note_sizes(self._connection)
         self._connection.close()
 
     def shards(self) -> list[Sought]:
@@ -196,24 +198,23 @@ def _job(record: Row[Any]) -> Job:
 
 
 def _set_aside_statement(run_no: int, target: Table) -> Update:
-    """Keep among what is sought, with its owner, what a reading left unsure."""
-    unsure = (
-        target.c.run_no == run_no,
-        target.c.row == _sought.c.row,
-        target.c.state == "owned",
-        target.c.is_mine.is_(None),
-        target.c.detail.is_(None),
-    )
-    owner, system = (
-        select(column).where(*unsure).scalar_subquery()
-        for column in (target.c.assigned_acs_user_id, target.c.acs_system_id)
+    """Keep among what is sought, with its owner, what a reading left unsure.
+
+    By scalar subqueries alone, each a look-up of one row: a join's plan would hang on what the database believes of a
+    table that is just being filled.
+    """
+    is_unsure = and_(target.c.state == "owned", target.c.is_mine.is_(None), target.c.detail.is_(None))
+    reading = (target.c.run_no == run_no, target.c.row == _sought.c.row)
+    unsure, owner, system = (
+        select(column).where(*reading).scalar_subquery()
+        for column in (is_unsure, target.c.assigned_acs_user_id, target.c.acs_system_id)
     )
     return (
         update(_sought)
         .where(
             _sought.c.acs_credential_id.in_(bindparam("ids", expanding=True)),
             _sought.c.owner.is_(None),
-            exists().where(*unsure),
+            unsure,
         )
         .values(owner=owner, acs_system_id=system)
     )

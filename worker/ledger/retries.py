@@ -12,6 +12,7 @@ from worker.ledger.children import fill_shards, open_child
 from worker.ledger.opening import mark_doubtful
 from worker.ledger.runs import insert_run
 from worker.ledger.staging import disputed
+from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, results, runs, unsettled
 from worker.models import Outcome
 
@@ -93,6 +94,7 @@ def create_retry(engine: Engine, chain: Chain, choice: Choice, spec: RunSpec, *,
                 ),
             )
         )
+        store_of(connection.dialect).note_sizes(connection)
         fill_shards(connection, chain.root, run)
         _mark(connection, run, chosen)
         mark_doubtful(connection, run)

@@ -14,6 +14,7 @@ from sqlalchemy.types import Text
 from worker.ledger.chains import latest
 from worker.ledger.children import fill_shards, open_child
 from worker.ledger.runs import as_run, insert_run
+from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, owners, results, runs, verifications
 from worker.models import Outcome
 
@@ -77,6 +78,7 @@ def create_undo(engine: Engine, chain: Chain, spec: RunSpec, *, now: float) -> R
         _fill_owners(connection, chain, run)
         fill_shards(connection, chain.root, run)
         _decide(connection, chain, run, now=now)
+        store_of(connection.dialect).note_sizes(connection)
     return run
 
 
