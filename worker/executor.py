@@ -24,14 +24,16 @@ from worker.guards import Intent, LastRun, declined, hold_back, resolve_end
 from worker.ledger import holder
 from worker.ledger.ahead import count_intentions
 from worker.ledger.chains import chain_before
-from worker.ledger.claims import has_open_rows
+from worker.ledger.claimed import ClaimedRun
+from worker.ledger.claims import hold_run
 from worker.ledger.doubts import doubt_open_rows
-from worker.ledger.held import require_free
 from worker.ledger.intentions import Intention, decide_by_owners, unread_shards, wanted_by_sync
 from worker.ledger.queries import count_by_workspace, group_rows
 from worker.ledger.readings import Readings
 from worker.ledger.runs import RUN, get_run, learn_workspace, note_stop
+from worker.ledger.shards import has_open_rows
 from worker.ledger.staging import reject_other_workspaces
+from worker.ledger.store import store_of
 from worker.ledger.tables import owners
 from worker.models import Outcome, StopCause
 from worker.preflight import Preflight, ask_workspace
@@ -162,29 +164,47 @@ class Executor:
     async def _go(self, client: SeamClient, run: Run, *, recover: bool) -> Sequence[Stop]:
         """Read the present owners, where the run wants that, and send; why it stopped early, if it did."""
         engine = self._ledger.engine
-        await asyncio.to_thread(require_free, engine, run.run_no, holder=holder())
-        await self.reject_other_workspaces(run)
-        read, unread = Execution(), frozenset[int]()
-        if run.is_sync:
-            wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
-            read.stops += await self.survey(client, run, owners, wanted)
-            await asyncio.to_thread(decide_by_owners, engine, run)
-            unread = await asyncio.to_thread(unread_shards, engine, run.run_no)
-        if any(stop.workspace_id is None for stop in read.stops):
-            return await self._note_end(run, read)
-        if recover:
-            await asyncio.to_thread(doubt_open_rows, engine, run.run_no)
-        before = await asyncio.to_thread(count_by_workspace, engine, run.run_no)
-        decided = sum(before.values(), Counter[Outcome]())
-        intent = await asyncio.to_thread(_intent_of, engine, run, decided, in_full=self._around.confirm is not None)
-        held_back = await self._hold_back(intent)
-        if held_back is not None:
-            read.stops.append(held_back)
-            return await self._note_end(run, read, held_back=True)
-        rows = OpenRows(engine, client, run, self._around, before=before, without=unread)
+        async with self._holding(run) as settled_at:
+            await self.reject_other_workspaces(run)
+            read, unread = Execution(), frozenset[int]()
+            if run.is_sync:
+                wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
+                read.stops += await self.survey(client, run, owners, wanted)
+                await asyncio.to_thread(decide_by_owners, engine, run)
+                unread = await asyncio.to_thread(unread_shards, engine, run.run_no)
+            if any(stop.workspace_id is None for stop in read.stops):
+                return await self._note_end(run, read)
+            if recover:
+                await asyncio.to_thread(doubt_open_rows, engine, run.run_no)
+            before = await asyncio.to_thread(count_by_workspace, engine, run.run_no)
+            decided = sum(before.values(), Counter[Outcome]())
+            intent = await asyncio.to_thread(_intent_of, engine, run, decided, in_full=self._around.confirm is not None)
+            held_back = await self._hold_back(intent)
+            if held_back is not None:
+                read.stops.append(held_back)
+                return await self._note_end(run, read, held_back=True)
+        rows = OpenRows(engine, client, run, self._around, before=before, without=unread, settled_at=settled_at)
         sent = await rows.send()
         sent.add(read)
         return await self._note_end(run, sent)
+
+    @asynccontextmanager
+    async def _holding(self, run: Run) -> AsyncIterator[float]:
+        """Keep others off the run until it is claimed for sending: what is read and decided before is for one process.
+
+        Gives the time, by `time.monotonic`, until which a former holder's last requests may be under way.
+        """
+        engine = self._ledger.engine
+        if not store_of(engine.dialect).has_leases:  # the lock on the file keeps them off
+            yield 0.0
+            return
+        who = holder(timeout=self._settings.sending.timeout)
+        claim = await asyncio.to_thread(hold_run, engine, run.run_no, holder=who)
+        claimed = await asyncio.to_thread(ClaimedRun, engine, claim)
+        try:
+            yield time.monotonic() + claim.settles_in
+        finally:
+            await asyncio.to_thread(claimed.close)
 
     async def _hold_back(self, intent: Intent) -> Stop | None:
         """Why nothing of the run is to be sent now: a guard, an answer, a signal meanwhile; or None."""

@@ -48,6 +48,7 @@ class OpenRows:
         around: settings, and who is told.
         before: rows with a result by now, by workspace and outcome.
         without: shards that are left alone.
+        settled_at: until then, by `time.monotonic`, the last requests of who held the run before may be under way.
     """
 
     def __init__(  # noqa: PLR0913 - what it joins
@@ -59,6 +60,7 @@ class OpenRows:
         *,
         before: Mapping[str | None, Counter[Outcome]],
         without: frozenset[int] = frozenset(),
+        settled_at: float = 0.0,
     ) -> None:
         self._engine = engine
         self._client = client
@@ -66,6 +68,7 @@ class OpenRows:
         self._around = around
         self._before = before
         self._without = without
+        self._settled_at = settled_at
         self._began = time.time()
         self._guard = RowGuard.of(around.settings.guards, run.rows)
 
@@ -144,7 +147,7 @@ class OpenRows:
         The first part waits for those of the other parts too: later claims follow this one and know of no such holder.
         """
         around = self._around
-        rest = claim.settles_in
+        rest = max(claim.settles_in, self._settled_at - time.monotonic())
         if rest > 0 and (is_first_part or any(shard.carried for shard in claim.shards)):
             note = f"waiting {rest:.0f} s for what the process before may still have under way"
             around.watch(Progress("sending", self._run.rows, 0, note=note))

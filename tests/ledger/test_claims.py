@@ -10,9 +10,10 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.ledger.filling import NOW, claimed, result, row, settle, spec, staged, uuid
 from worker.errors import FenceLostError, RunNotFoundError
-from worker.ledger.claims import Batch, _fresh_statement, fetch_details_due, fetch_fresh, has_open_rows
+from worker.ledger.claims import Batch, _fresh_statement, fetch_details_due, fetch_fresh
 from worker.ledger.doubts import doubt_open_rows
 from worker.ledger.runs import create_run, discard_staging, find_alike, get_run, list_runs, note_stop
+from worker.ledger.shards import has_open_rows
 from worker.ledger.staging import stage
 from worker.ledger.tables import inputs, results, shards
 from worker.models import Outcome

@@ -16,12 +16,12 @@ from tests.ledger.filling import NOW, claimed, result, row, settle, staged
 from worker.errors import FenceLostError, LedgerError, LedgerHeldError, LedgerWriteError
 from worker.ledger import Ledger, holder
 from worker.ledger.claimed import ClaimedRun
-from worker.ledger.claims import Batch, claim_free, claim_run, claim_shards, fetch_fresh
+from worker.ledger.claims import Batch, claim_free, claim_run, claim_shards, fetch_fresh, hold_run
 from worker.ledger.leases import Lease
 from worker.ledger.queries import stream_export
 from worker.ledger.runs import create_run, discard_staging, get_run
 from worker.ledger.staging import stage
-from worker.ledger.tables import results, runs, shards
+from worker.ledger.tables import results, runs, shards, unsettled
 from worker.ledger.writing import ShardWriter
 from worker.models import Outcome
 
@@ -238,6 +238,28 @@ def test_of_a_group_what_is_free_is_claimed(ledger: Ledger) -> None:
     assert f"run {other.id} works on the same workspace" in held[2]
     nothing, reasons = claim_free(ledger.engine, run.run_no, [0, 2], holder=holder(part="two"), now=NOW, lease=30.0)
     assert (nothing, set(reasons)) == (None, {0, 2})
+
+
+def test_a_run_is_held_before_it_begins(ledger: Ledger) -> None:
+    """Nobody else can take it meanwhile, its holder can; by that alone it has not begun, and nothing is in doubt."""
+    run = staged(ledger.engine, [row(1), row(2)])
+    claim, writer = claimed(ledger.engine, run)
+    writer.write(Batch(marks={0: 2}))
+    writer.write(Batch(lowered={0: 2}, notes=[(1, False, 1)]))
+    writer.give_back()
+    writer.close()
+    with ledger.engine.begin() as connection:
+        connection.execute(update(runs).values(started_at=None))
+    hold = hold_run(ledger.engine, run.run_no, holder=holder(timeout=5.0))
+    assert [shard.carried for shard in hold.shards] == [()]
+    assert get_run(ledger.engine, run.run_no).started_at is None
+    with ledger.engine.connect() as connection:
+        assert not connection.execute(select(unsettled.c.maybe_applied)).scalar_one()
+    with pytest.raises(LedgerHeldError):
+        hold_run(ledger.engine, run.run_no, holder=ELSEWHERE)
+    with pytest.raises(LedgerHeldError):
+        claim_run(ledger.engine, run.run_no, holder=ELSEWHERE, now=NOW)
+    assert claim_run(ledger.engine, run.run_no, holder=holder(), now=NOW).shards[0].epoch == claim.shards[0].epoch + 2
 
 
 def test_another_run_on_the_same_workspace_is_refused(ledger: Ledger) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
 
-from tests.ledger.filling import NOW, finished, result, retried, row, settle, staged
+from tests.ledger.filling import NOW, claimed, finished, result, retried, row, settle, staged
 from worker.ledger.pruning import choose_prunable, remove
 from worker.ledger.runs import get_run, note_stop
 from worker.ledger.space import give_back
@@ -43,6 +43,19 @@ def numbers(ledger: Ledger) -> set[int]:
         for table in metadata.sorted_tables:
             found |= set(connection.execute(select(table.c.run_no).distinct()).scalars())
     return found
+
+
+def test_what_is_in_use_stays(ledger: Ledger) -> None:
+    """A run under way, as on a server beside it; a family to which a retry came since it was looked at."""
+    old = night(ledger, 1, result(1), result(2, Outcome.FAILED, retryable=True))
+    night(ledger, 2)
+    live = staged(ledger.engine, [row(1), row(2)], sha256="live", now=NOW, name="live.csv")
+    claimed(ledger.engine, live)
+    (family,) = choose_prunable(ledger.engine, ended_before=LATER).removable
+    again = retried(ledger.engine, old)
+    assert not remove(ledger.engine, family)
+    assert numbers(ledger) >= {old.run_no, again.run_no, live.run_no}
+    assert removable(ledger) == []
 
 
 def test_the_latest_and_the_latest_good_one_of_each_name_stay(ledger: Ledger) -> None:

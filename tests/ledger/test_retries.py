@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import select
 
 from tests.ledger.filling import NOW, claimed, finished, result, retried, row, settle, spec, staged, uuid
+from worker.errors import LedgerHeldError
 from worker.ledger.chains import chain_of
 from worker.ledger.claims import Batch, fetch_fresh
 from worker.ledger.opening import finish_staging
 from worker.ledger.queries import stream_export
-from worker.ledger.retries import Choice, Chosen, count_chosen
+from worker.ledger.retries import Choice, Chosen, count_chosen, create_retry
 from worker.ledger.runs import create_run, note_stop
 from worker.ledger.staging import stage
 from worker.ledger.tables import inputs, shards
@@ -160,3 +161,13 @@ def test_the_shards_of_one_workspace_are_sent_as_one(ledger: Ledger) -> None:
         ).all()
     assert sorted(tuple(shard) for shard in found) == [(uuid(1), 6), (uuid(2), 6)]
     assert [each.job.row for each in rows_of(ledger, again)] == [1, 3, 5, 7, 9, 11]
+
+
+def test_a_retry_is_made_once(ledger: Ledger) -> None:
+    """Of two processes that found the same to retry, the second one hears of the first."""
+    run = finished(ledger.engine, staged(ledger.engine, [row(1)]), result(1, Outcome.FAILED, retryable=True))
+    chain = chain_of(ledger.engine, run.run_no)
+    again = spec(run.name, kind="retry", parent_no=run.run_no)
+    create_retry(ledger.engine, chain, Choice(), again, now=NOW)
+    with pytest.raises(LedgerHeldError, match=f"retried or removed run {run.id} just now"):
+        create_retry(ledger.engine, chain, Choice(), again, now=NOW)

@@ -87,6 +87,17 @@ def test_a_second_run_is_refused_by_name(ground: Ground, database: str) -> None:
     assert judge(ground).clean
 
 
+def test_a_second_sync_is_refused_while_the_first_one_reads(ground: Ground, database: str) -> None:
+    """Owners are read and rows decided by one process: exit 4 for the other, which has changed nothing."""
+    with start(ground, database, "--sync", "--rate", "100") as first:
+        wait_for(lambda: any(event["route"] != "elsewhere" for event in fetch_events(ground.server.url)))
+        second = call(arguments(ground, database, "--sync"), environment(ground.server))
+        assert second.code == 4, second
+        assert f"process {first.process.pid} on " in second.err
+        assert finished(first.end())
+    assert judge(ground).clean
+
+
 def test_the_server_is_restarted_in_mid_run(ground: Ground, database: str, postgres: Postgres) -> None:
     """The run waits for it and goes on; the log of the service finds nothing lost and nothing doubled."""
     with start(ground, database) as run:

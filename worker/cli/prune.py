@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -91,8 +92,8 @@ def _prune(settings: Settings, ended_before: float, *, dry_run: bool) -> tuple[P
         pruning = choose_prunable(ledger.engine, ended_before=ended_before)
         if dry_run:
             return pruning, None
-        for family in pruning.removable:
-            remove(ledger.engine, family)
+        gone = tuple(family for family in pruning.removable if remove(ledger.engine, family))
+        pruning = replace(pruning, removable=gone)
         return pruning, give_back(ledger.engine) if pruning.removable else None
 
 

@@ -17,8 +17,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.fleet.engine import TASK, Job, queue_of
 from worker.fleet.groups import SizedShard, make_groups
-from worker.ledger.claims import has_open_rows
 from worker.ledger.runs import FLEET, RUN, end_execution
+from worker.ledger.shards import has_open_rows
 from worker.ledger.store import store_of
 from worker.ledger.tables import runs, shards
 from worker.models import StopCause

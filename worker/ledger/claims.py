@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, bindparam, func, or_, select, true, update
+from sqlalchemy import and_, bindparam, false, func, select, true, update
 
 from worker.errors import LedgerHeldError
 from worker.ledger.held import look_for_holders, refuse_held
@@ -39,7 +39,7 @@ __all__ = [
     "claim_shards",
     "fetch_details_due",
     "fetch_fresh",
-    "has_open_rows",
+    "hold_run",
 ]
 
 
@@ -235,6 +235,21 @@ def claim_free(  # noqa: PLR0913 - who takes what, and for how long
         return claim, holds.reasons
 
 
+def hold_run(engine: Engine, run_no: int, *, holder: str) -> Claim:
+    """Keep others off a run, and off its workspaces, before anything of it is sent: it has not begun by that.
+
+    Raises:
+        LedgerHeldError: as `claim_shards`.
+    """
+    with engine.begin() as connection:
+        store_of(engine.dialect).take_turns(connection)
+        settles_in = refuse_held(connection, run_no, holder=holder)
+        same = {"state": runs.c.state}
+        return _take(
+            connection, run_no, None, holder=holder, lease=LEASE, settles_in=settles_in, began=same, meant=false()
+        )
+
+
 def _take(  # noqa: PLR0913 - who takes what, and for how long
     connection: Connection,
     run_no: int,
@@ -377,16 +392,3 @@ def fetch_details_due(engine: Engine, run_no: int, shard: int, *, after_row: int
     )
     with engine.connect() as connection:
         return [_job(record) for record in connection.execute(query)]
-
-
-def has_open_rows(engine: Engine, run_no: int) -> bool:
-    """Whether any row of the run still lacks its result, or any assigned row its details."""
-    query = select(
-        select(inputs.c.row)
-        .select_from(_JOINED)
-        .where(inputs.c.run_no == run_no, or_(results.c.row.is_(None), results.c.details_due))
-        .limit(1)
-        .exists()
-    )
-    with engine.connect() as connection:
-        return bool(connection.execute(query).scalar())

@@ -15,9 +15,9 @@ from worker.ledger.tables import runs, shards
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Engine, Row
+    from sqlalchemy import Connection, Row
 
-__all__ = ["Holds", "look_for_holders", "refuse_held", "require_free"]
+__all__ = ["Holds", "look_for_holders", "refuse_held"]
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,6 @@ class Holds:
     settles_in: float = 0.0
     """Seconds until nothing can be under way any more of a former holder whose lease ran out and who may still live;
     0.0: nothing is."""
-
-
-def require_free(engine: Engine, run_no: int, *, holder: str) -> None:
-    """See early that the run can be claimed; the claim itself sees it for good.
-
-    Raises:
-        LedgerHeldError: as `refuse_held`.
-    """
-    with engine.connect() as connection:
-        refuse_held(connection, run_no, holder=holder)
 
 
 def refuse_held(connection: Connection, run_no: int, numbers: Sequence[int] | None = None, *, holder: str) -> float:

@@ -90,6 +90,7 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
     if before is None or before.state != "open":
         return
     if run.is_sync:  # it reads for itself what is so
+        refuse_held(connection, before.run_no, holder=holder())
         connection.execute(update(runs).where(runs.c.run_no == before.run_no).values(state="superseded"))
         return
     at_home = workspace_of(connection, before.run_no) in {None, run.workspace_id}

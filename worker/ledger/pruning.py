@@ -12,6 +12,7 @@ from sqlalchemy import and_, exists, func, or_, select, true
 
 from worker.ledger.chains import latest
 from worker.ledger.runs import RETRY, RUN, as_run, delete_run
+from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, results, runs, shards, unsettled
 from worker.models import Outcome
 
@@ -81,11 +82,17 @@ def choose_prunable(engine: Engine, *, ended_before: float) -> Pruning:
     return Pruning(_in_order(removable), _in_order(in_doubt))
 
 
-def remove(engine: Engine, family: Family) -> None:
-    """Remove a family, in one transaction."""
+def remove(engine: Engine, family: Family) -> bool:
+    """Remove a family, in one transaction; not one to which a retry or an undo came since it was looked at."""
+    numbers = [run.run_no for run in family.runs]
     with engine.begin() as connection:
-        for run in reversed(family.runs):
-            delete_run(connection, run.run_no)
+        store_of(engine.dialect).take_turns(connection)
+        heirs = select(runs.c.run_no).where(runs.c.parent_no.in_(numbers), runs.c.run_no.not_in(numbers))
+        if connection.execute(heirs.limit(1)).first() is not None:
+            return False
+        for number in reversed(numbers):
+            delete_run(connection, number)
+    return True
 
 
 def _in_order(families: Iterable[Family]) -> tuple[Family, ...]:

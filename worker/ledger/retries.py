@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, exists, func, insert, literal, or_, select
 
+from worker.errors import LedgerHeldError
 from worker.ledger.chains import is_doubtful, latest
 from worker.ledger.children import fill_shards, open_child
 from worker.ledger.opening import mark_doubtful
-from worker.ledger.runs import insert_run
+from worker.ledger.runs import RETRY, insert_run
 from worker.ledger.staging import disputed
 from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, results, runs, unsettled
@@ -81,8 +82,13 @@ def create_retry(engine: Engine, chain: Chain, choice: Choice, spec: RunSpec, *,
         choice: which of its rows.
         spec: of kind `retry`, its parent the root.
         now: Unix seconds.
+
+    Raises:
+        LedgerHeldError: another process has retried or removed it since it was looked at.
     """
     with engine.begin() as connection:
+        store_of(engine.dialect).take_turns(connection)
+        _require_same(connection, chain)
         run = insert_run(connection, spec, now=now)
         chosen = _unclaimed(connection, chain, choice).subquery()
         columns = [column.name for column in inputs.columns if column.name != "run_no"]
@@ -99,6 +105,16 @@ def create_retry(engine: Engine, chain: Chain, choice: Choice, spec: RunSpec, *,
         _mark(connection, run, chosen)
         mark_doubtful(connection, run)
         return open_child(connection, chain.root, run, now=now)
+
+
+def _require_same(connection: Connection, chain: Chain) -> None:
+    root_no = chain.root.run_no
+    is_retry = and_(runs.c.parent_no == root_no, runs.c.kind == RETRY, runs.c.state != "staging")
+    present = select(runs.c.run_no).where(or_(runs.c.run_no == root_no, is_retry))
+    if set(connection.execute(present).scalars()) != set(chain.numbers):
+        raise LedgerHeldError(
+            f"another process has retried or removed run {chain.root.id} just now; `assign-worker runs` tells"
+        )
 
 
 def _choose(chain: Chain, choice: Choice) -> Select[Any]:

@@ -1,4 +1,4 @@
-"""What shards of a run still need, and whose they are: asked by workers that share a run."""
+"""What a run and its shards still need, and whose the shards are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-__all__ = ["ShardState", "look_at"]
+__all__ = ["ShardState", "has_open_rows", "look_at"]
 
 
 class ShardState(NamedTuple):
@@ -47,3 +47,16 @@ def look_at(engine: Engine, run_no: int, numbers: Sequence[int]) -> dict[int, Sh
             .order_by(shards.c.shard)
         ).all()
     return {shard: ShardState(*state) for shard, *state in found}
+
+
+def has_open_rows(engine: Engine, run_no: int) -> bool:
+    """Whether any row of the run still lacks its result, or any assigned row its details."""
+    query = select(
+        select(inputs.c.row)
+        .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .where(inputs.c.run_no == run_no, or_(results.c.row.is_(None), results.c.details_due))
+        .limit(1)
+        .exists()
+    )
+    with engine.connect() as connection:
+        return bool(connection.execute(query).scalar())

