@@ -86,6 +86,10 @@ class Wire:
         self._loop = asyncio.get_running_loop()
         self._timeouts = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
         self._connector = aiohttp.TCPConnector(limit=limit, ssl=trust)
+        self._limit = limit
+        self._under_way = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        """Calls beyond the limit, which go on as others end; the pool knows nothing of the connections kept here."""
         self._spare: deque[tuple[aiohttp.connector.Connection, float]] = deque()
         """Open connections without a call, each with the time of its last reply, the oldest first."""
 
@@ -106,11 +110,40 @@ class Wire:
         return Route(request, largest)
 
     async def post(self, route: Route, body: bytes) -> Reply:
-        """Send once, and read the whole reply.
+        """Send once, and read the whole reply; where the limit is reached, as soon as another call has ended.
 
         Raises:
             aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError: no reply came, or half of one.
         """
+        if self._under_way < self._limit:
+            self._under_way += 1
+        else:
+            await self._turn()
+        try:
+            return await self._exchange(route, body)
+        finally:
+            self._pass_on()
+
+    async def _turn(self) -> None:
+        turn = self._loop.create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():  # it came just as this call was given up
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        """A call has ended: its place goes to the one that has waited longest, if any."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._under_way -= 1
+
+    async def _exchange(self, route: Route, body: bytes) -> Reply:
         connection = self._reusable() or await self._connect(route)
         try:
             protocol, transport = connection.protocol, connection.transport

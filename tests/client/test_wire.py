@@ -46,6 +46,19 @@ async def assign_at(endpoint: str, **options: Any) -> Attempt:
         return await client.assign(JOB)
 
 
+async def test_calls_beyond_the_limit_of_connections_wait_for_others_to_end() -> None:
+    """As where jobs of a fleet share them: none hangs until its deadline, and one that gives up holds up nobody."""
+    async with serving(says(reply(FULL))) as server, client_for(server.url) as client:
+        calls = [asyncio.ensure_future(client.assign(JOB)) for _ in range(40)]
+        await asyncio.sleep(0)
+        calls[10].cancel()
+        done = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 2.5)
+        await client.assign(JOB)
+    assert isinstance(done.pop(10), asyncio.CancelledError)
+    assert [attempt.verdict for attempt in done if isinstance(attempt, Attempt)] == [Verdict.DONE] * 39
+    assert server.connections <= 4
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
