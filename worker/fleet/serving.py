@@ -240,7 +240,9 @@ class FleetWorker:
 
     async def _see_that_we_live(self) -> None:
         worker_id = self._worker.worker_id
-        if worker_id is not None and not await is_alive(self._app, worker_id):
+        if worker_id is None or await is_alive(self._app, worker_id):
+            return
+        if self._stop is None:  # one that ends takes itself off the list
             raise LedgerHeldError(
                 "this worker was stopped or cut off for so long that it was taken for dead; start it again"
             )
