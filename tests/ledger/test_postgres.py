@@ -262,6 +262,22 @@ def test_a_run_is_held_before_it_begins(ledger: Ledger) -> None:
     assert claim_run(ledger.engine, run.run_no, holder=holder(), now=NOW).shards[0].epoch == claim.shards[0].epoch + 2
 
 
+def test_a_hold_that_ran_out_is_not_renewed(ledger: Ledger) -> None:
+    """Of a process that was frozen another run may have the workspace by now, and no epoch of ours tells."""
+    one = staged(ledger.engine, [row(1)], sha256="a", name="one", workspace_id="north")
+    two = staged(ledger.engine, [row(1)], sha256="b", name="two", workspace_id="north")
+    frozen = claim_run(ledger.engine, one.run_no, holder=ELSEWHERE, now=NOW)
+    with ledger.engine.begin() as connection:
+        connection.execute(update(shards).where(shards.c.run_no == one.run_no).values(lease_until=0.0))
+    claim_run(ledger.engine, two.run_no, holder=holder(), now=NOW)
+    writer = ShardWriter(ledger.engine, frozen)
+    with pytest.raises(FenceLostError, match="late to renew it"):
+        writer.renew()
+    writer.close()
+    assert frozen.lease is not None
+    assert not frozen.lease.holds()
+
+
 def test_another_run_on_the_same_workspace_is_refused(ledger: Ledger) -> None:
     """One run at a time per workspace, whatever the file; another workspace goes on beside it."""
     one = staged(ledger.engine, [row(1)], sha256="a", name="one", workspace_id="north")

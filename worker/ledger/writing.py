@@ -59,7 +59,9 @@ class ShardWriter:
         )
         self._lower = Statement.build(update(shards).where(held).values(dispatched_through=higher), dialect)
         term = bindparam("term", type_=shards.c.lease_until.type)
-        self._renew = Statement.build(update(shards).where(held).values(lease_until=store.clock() + term), dialect)
+        # One that ran out may have let another run take the workspace, which no epoch of ours would tell.
+        unexpired = and_(held, shards.c.lease_until > store.clock())
+        self._renew = Statement.build(update(shards).where(unexpired).values(lease_until=store.clock() + term), dialect)
         self._return = Statement.build(update(shards).where(held).values(lease_until=null()), dialect)
         self._forget = Statement.build(
             unsettled.delete().where(unsettled.c.run_no == bindparam("of_run"), unsettled.c.row == bindparam("of_row")),
@@ -92,7 +94,9 @@ class ShardWriter:
             nonlocal asked_at
             asked_at = Lease.now()
             if self._change(cursor, self._renew, {shard: {"term": lease.seconds} for shard in self._epochs}):
-                raise FenceLostError("another process has taken over shards of this run; this one stops")
+                raise FenceLostError(
+                    "this process lost its hold on shards of the run, or was late to renew it; it stops"
+                )
 
         try:
             self._session.write(ask)
