@@ -50,7 +50,8 @@ def test_what_is_in_use_stays(ledger: Ledger) -> None:
     old = night(ledger, 1, result(1), result(2, Outcome.FAILED, retryable=True))
     night(ledger, 2)
     live = staged(ledger.engine, [row(1), row(2)], sha256="live", now=NOW, name="live.csv")
-    claimed(ledger.engine, live)
+    _, writer = claimed(ledger.engine, live)
+    writer.close()
     (family,) = choose_prunable(ledger.engine, ended_before=LATER).removable
     again = retried(ledger.engine, old)
     assert not remove(ledger.engine, family)
