@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from psycopg import OperationalError
+from sqlalchemy import text
 
 from tests.fleet.ground import SHORT
 from worker.config import Settings
 from worker.control import Control
 from worker.errors import LedgerWriteError
-from worker.fleet import FleetWorker
+from worker.fleet import FleetWorker, serving
 from worker.fleet.engine import OwnJobs
-from worker.models import StopCause
+from worker.ledger import Ledger
+from worker.models import Stop, StopCause
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
     from tests.fleet.ground import FleetGround
 
 
@@ -33,6 +40,40 @@ def test_a_worker_that_is_stopped_while_it_starts_ends(ground: FleetGround) -> N
 
     asyncio.run(start_and_stop())
     assert ground.sent() == 0
+
+
+def test_the_ledger_is_open_as_long_as_a_thread_uses_it(ground: FleetGround, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is given back to a ledger that was closed stays open, and one taken from it is a new one."""
+    events: list[str] = []
+    ending = threading.Event()
+
+    class Watched(Control):
+        def forward_to(self, stop: Callable[[Stop], None] | None) -> None:
+            super().forward_to(stop)
+            if stop is None:
+                ending.set()
+
+    def close(ledger: Ledger) -> None:
+        events.append("closed")
+        ledger.engine.dispose()
+
+    async def serve() -> None:
+        loop, control = asyncio.get_running_loop(), Watched()
+
+        def look(engine: Engine, _: object) -> None:
+            with engine.connect() as connection:
+                loop.call_soon_threadsafe(control.stop, StopCause.SIGTERM)
+                assert ending.wait(20)
+                connection.execute(text("SELECT pg_sleep(0.3)"))
+            events.append("looked")
+
+        monkeypatch.setattr(serving, "defer_missing", look)
+        settings = Settings.from_options(environ=ground.environ(), timeout=1.0)
+        await asyncio.wait_for(FleetWorker(ground.database, settings, slots=1, timing=SHORT).run(control), 30)
+
+    monkeypatch.setattr(Ledger, "close", close)
+    asyncio.run(serve())
+    assert events == ["looked", "closed"]
 
 
 @pytest.mark.parametrize("turns", range(4))

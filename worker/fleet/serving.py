@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +32,7 @@ from worker.logs import get_logger
 from worker.models import Stop, StopCause
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from procrastinate import App
     from procrastinate.jobs import Job
@@ -64,6 +65,17 @@ class _TakeAgain(BaseRetryStrategy):
         ):  # this worker ends, others may go on
             pause = 0.0
         return RetryDecision(retry_in={"milliseconds": round(pause * 1000)})
+
+
+@asynccontextmanager
+async def _threads(number: int) -> AsyncIterator[None]:
+    """This loop's threads; at the end none is at work, also for those who were cancelled while they waited for one."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(number))
+    try:
+        yield
+    finally:
+        await loop.shutdown_default_executor()
 
 
 class FleetWorker:
@@ -109,28 +121,32 @@ class FleetWorker:
             LedgerWriteError: the ledger's server is gone; start the worker again when it is back.
         """
         settings, timing = self._settings, self._timing
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * self._slots + 4))
+        threads = 2 * self._slots + 4
         sending = settings.sending.model_copy(
             update={
                 "outage_patience": min(settings.sending.outage_patience, timing.patience),
             }
         )
-        with await asyncio.to_thread(Ledger, self._url, exclusive=True, connections=2 * self._slots + 4) as ledger:
+        with Ledger(self._url, exclusive=True, connections=threads) as ledger:
             self._engine = ledger.engine
             limit_idling(ledger.engine, timing.lease)
-            await asyncio.to_thread(install, ledger.engine)
-            self._app = make_app(self._url, patience=timing.heartbeat, on_failure=self._break)
-            self._app.task(
-                name=TASK, queue=queue_of(settings.target.endpoint), retry=_TakeAgain(timing.pause), pass_context=True
-            )(self._do)
-            async with (
-                self._app.open_async(),
-                SeamClient(
-                    settings.target, concurrency=settings.sending.concurrency, timeout=settings.sending.timeout
-                ) as client,
-            ):
-                self._workshop = Workshop(ledger.engine, client, settings, sending, timing, self._observers)
-                await self._work(control)
+            async with _threads(threads):  # they use the ledger, so they end before it is closed
+                await asyncio.to_thread(install, ledger.engine)
+                self._app = make_app(self._url, patience=timing.heartbeat, on_failure=self._break)
+                self._app.task(
+                    name=TASK,
+                    queue=queue_of(settings.target.endpoint),
+                    retry=_TakeAgain(timing.pause),
+                    pass_context=True,
+                )(self._do)
+                async with (
+                    self._app.open_async(),
+                    SeamClient(
+                        settings.target, concurrency=settings.sending.concurrency, timeout=settings.sending.timeout
+                    ) as client,
+                ):
+                    self._workshop = Workshop(ledger.engine, client, settings, sending, timing, self._observers)
+                    await self._work(control)
         if self._broken is not None:
             raise self._broken
 
