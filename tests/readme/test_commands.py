@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
+import pytest
 import yaml
 
 from tests.readme.page import README, TOP, blocks, commands_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 LANGUAGES = {"sh", "console", "python", "toml", "text", "yaml"}
 
 
+@pytest.mark.timeout(400)  # of some forty commands, each with a limit of its own
 def test_every_command_does_what_the_readme_shows(tmp_path: Path) -> None:
     """All blocks in their order, each command on what the ones before it left."""
     wrong, ran = [], 0
