@@ -6,6 +6,7 @@ import heapq
 import math
 import random
 import sys
+from collections import deque
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,23 @@ def test_chance_does_not_end_the_growth() -> None:
         now, sent_at = heapq.heappop(due)
         throttle.completed(now, sent_at)
     assert throttle.limit >= 200
+
+
+@pytest.mark.parametrize("stall_at", [0.05, 0.08, 0.11, 0.14, 0.17, 0.2])
+def test_a_stall_of_this_process_does_not_end_the_growth(stall_at: float) -> None:
+    """All that is in flight is late by the same moment, which once is no sign of a queue at the service."""
+    throttle = Throttle(max_in_flight=256)
+    flying: deque[float] = deque()
+    began = now = 100.0
+    while now < began + 1.0:
+        while throttle.wait(now, len(flying)) == 0.0:
+            throttle.sent(now)
+            flying.append(now)
+        reply = flying[0] + 0.02
+        stalled = began + stall_at <= reply < began + stall_at + 0.02
+        now = max(now, began + stall_at + 0.02 if stalled else reply)
+        throttle.completed(now, flying.popleft())
+    assert throttle.limit == 256
 
 
 @pytest.mark.parametrize("bound", [1, 3, 40])

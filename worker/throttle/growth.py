@@ -57,6 +57,7 @@ class Growth:
         "_best",
         "_blind_until",
         "_count",
+        "_doubted",
         "_enough",
         "_fresh",
         "_quiet_count",
@@ -91,6 +92,7 @@ class Growth:
         self._quiet_sum = 0.0
         self._quiet_count = 0.0
         self._trip_before = 0.0
+        self._doubted = False
         self._best = 0.0
         self._slow_since = math.inf
         self._trial_from = 0.0
@@ -171,11 +173,15 @@ class Growth:
             variance = max(self._squares / self._fresh - trip * trip, 0.0)
             error = math.sqrt(variance * (1.0 / self._fresh + 1.0 / self._quiet_count))
             if trip > SLOWER * base + SURE * error:
+                if not self._doubted:
+                    self._doubted = True  # replies that wait for one thing are late together: once is no proof
+                    return True
                 self._slow_since = now
                 self.window = min(self.window, max(LEAST_WINDOW, SPARE * rate * base))
                 return True
             if self._fresh < TELLING_REPLIES:
                 return False
+        self._doubted = False
         self._trip_before = trip
         self._quiet_sum = FADING * self._quiet_sum + self._sum
         self._quiet_count = FADING * self._quiet_count + self._fresh
