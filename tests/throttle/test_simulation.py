@@ -75,6 +75,16 @@ def test_each_kind_of_limit_is_found(scenario: Scenario, most: float) -> None:
     assert outcome.limited_share <= 0.1
 
 
+def test_a_limit_of_one_a_second_is_not_asked_for_more_all_the_time() -> None:
+    """As where each of many workspaces has its own: every step is one row, so that guesses are tried slowly."""
+    scenarios = [
+        plain("bucket", 1.0 + 0.025 * step, rows=400, round_trip=0.02, network=0.006, burst=5.0) for step in range(20)
+    ]
+    outcomes = evaluate.summarise([evaluate.play(each, OURS, ideal_time(each)) for each in scenarios])
+    assert outcomes.time_worst <= 1.02
+    assert outcomes.limited_median <= 0.2
+
+
 @pytest.mark.parametrize("kind", ["bucket", "fixed", "sliding", "cap"])
 def test_a_lane_that_is_told_the_limit_is_nearly_ideal(kind: Kind) -> None:
     """What ours is measured by, in the bench, is no straw man: all it loses is the one Retry-After."""
