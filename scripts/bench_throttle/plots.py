@@ -38,8 +38,8 @@ def rates(document: dict[str, Any], folder: Path) -> None:
 def times(document: dict[str, Any], folder: Path) -> None:
     """The share of services by which a scheme has finished, over times of the ideal."""
     figure, axis = plt.subplots(figsize=(6, 2.8))
-    grays = iter(("#8c8c8c", "#a8a8a8", "#c4c4c4", "#707070"))
-    styles = iter(("-", "--", "-.", ":"))
+    grays = iter(("#8c8c8c", "#a8a8a8", "#c4c4c4", "#707070", "#303030"))
+    styles = iter(("-", "--", "-.", ":", (0, (1, 1))))
     for name, found in document["times"].items():
         share = [(place + 1) / len(found) for place in range(len(found))]
         look = (
