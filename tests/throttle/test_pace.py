@@ -7,7 +7,7 @@ import math
 import pytest
 
 from worker.throttle import pace
-from worker.throttle.crowd import Crowd
+from worker.throttle.crowd import MEMORY, Crowd
 from worker.throttle.pace import Seen
 from worker.throttle.quota import Quota, probe_gap
 
@@ -145,3 +145,15 @@ def test_a_quota_learns_its_period() -> None:
     quota.opened(100.0, 50, 10.0, 0.1)
     quota.opened(110.0, 50, 10.0, 0.1)
     assert 119.0 < quota.next_probe(112.0) < 120.0
+
+
+def test_where_replies_stalled_a_cap_lets_the_rate_double_at_most() -> None:
+    """By the round trip of before, what had piled up in flight would stand for hundreds of requests a second."""
+    crowd = Crowd()
+    for _ in range(MEMORY):
+        crowd.accepted(1)
+    for _ in range(4):
+        crowd.rejected(9)
+    assert crowd.blamed(9, probing=False)
+    assert crowd.rate(1.5, round_trip=0.02) == 3.0
+    assert crowd.rate(1000.0, round_trip=0.02) == 1000.0

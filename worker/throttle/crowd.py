@@ -19,6 +19,11 @@ HEADROOM = 1.3
 """The rate stays so much above what the cap allows, so that the cap alone counts."""
 
 
+MOST_RISE = 2.0
+"""But no more than so many times the level, which had been accepted: where replies stall, the crowd is of their making,
+and the round trip is no measure of what the cap allows."""
+
+
 class Crowd:
     """How many were in flight when requests were accepted and rejected, and the cap that follows."""
 
@@ -70,7 +75,7 @@ class Crowd:
 
     def rate(self, level: float, round_trip: float) -> float:
         """The level that leaves it to the cap."""
-        return max(level, HEADROOM * self.cap / max(round_trip, 1e-3))
+        return max(level, min(HEADROOM * self.cap / max(round_trip, 1e-3), MOST_RISE * level))
 
     def probe(self) -> None:
         """A round trip with a full cap went well after its hold: try one more."""
