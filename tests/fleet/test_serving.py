@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from psycopg import OperationalError
 from sqlalchemy import text
@@ -15,7 +18,7 @@ from worker.config import Settings
 from worker.control import Control
 from worker.errors import LedgerWriteError
 from worker.fleet import FleetWorker, serving
-from worker.fleet.engine import OwnJobs
+from worker.fleet.engine import OwnJobs, end_frozen_writes
 from worker.ledger import Ledger
 from worker.models import Stop, StopCause
 
@@ -74,6 +77,21 @@ def test_the_ledger_is_open_as_long_as_a_thread_uses_it(ground: FleetGround, mon
     monkeypatch.setattr(Ledger, "close", close)
     asyncio.run(serve())
     assert events == ["looked", "closed"]
+
+
+def test_what_a_frozen_worker_was_writing_is_ended(database: str) -> None:
+    """SIGSTOP in mid-COPY: the server's limit on idling does not count there, and the row locks would stay."""
+    with Ledger(database, exclusive=True) as ledger, psycopg.connect(database, application_name="assign-worker") as it:
+        it.execute("SET search_path TO assign_worker")
+        writing = ExitStack()
+        writing.enter_context(writing.enter_context(it.cursor()).copy("COPY results (run_no) FROM STDIN"))
+        assert end_frozen_writes(ledger.engine, 3600.0) == 0
+        deadline = time.monotonic() + 20
+        while not (ended := end_frozen_writes(ledger.engine, 0.0)):  # the server may not wait yet
+            assert time.monotonic() < deadline
+        assert ended == 1
+        with pytest.raises(OperationalError):
+            writing.close()
 
 
 @pytest.mark.parametrize("turns", range(4))

@@ -23,7 +23,16 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from worker.client import SeamClient
 from worker.control import Control
 from worker.errors import FenceLostError, LedgerError, LedgerHeldError, LedgerWriteError
-from worker.fleet.engine import TASK, install, is_alive, limit_idling, make_app, make_manager, queue_of
+from worker.fleet.engine import (
+    TASK,
+    end_frozen_writes,
+    install,
+    is_alive,
+    limit_idling,
+    make_app,
+    make_manager,
+    queue_of,
+)
 from worker.fleet.jobs import defer_missing, finish_runs, put_off
 from worker.fleet.timing import Timing
 from worker.fleet.work import LaterError, Workshop
@@ -243,6 +252,8 @@ class FleetWorker:
         manager, maker, timing = self._app.job_manager, make_manager(), self._timing
         try:
             while True:
+                if await asyncio.to_thread(end_frozen_writes, self._engine, timing.lease):
+                    get_logger().warning("ended what a frozen worker was writing, as it held up others")
                 for job in await manager.get_stalled_jobs(task_name=TASK, seconds_since_heartbeat=timing.stale):
                     get_logger().warning("taking over what a dead worker had", job=job.task_kwargs)
                     await manager.retry_job(job)
