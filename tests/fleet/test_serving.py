@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from psycopg import OperationalError
 from sqlalchemy import text
@@ -20,10 +18,12 @@ from worker.errors import LedgerWriteError
 from worker.fleet import FleetWorker, serving
 from worker.fleet.engine import OwnJobs, end_frozen_writes
 from worker.ledger import Ledger
+from worker.ledger.store import store_of
+from worker.ledger.tables import results
 from worker.models import Stop, StopCause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Engine
 
@@ -81,17 +81,21 @@ def test_the_ledger_is_open_as_long_as_a_thread_uses_it(ground: FleetGround, mon
 
 def test_what_a_frozen_worker_was_writing_is_ended(database: str) -> None:
     """SIGSTOP in mid-COPY: the server's limit on idling does not count there, and the row locks would stay."""
-    with Ledger(database, exclusive=True) as ledger, psycopg.connect(database, application_name="assign-worker") as it:
-        it.execute("SET search_path TO assign_worker")
-        writing = ExitStack()
-        writing.enter_context(writing.enter_context(it.cursor()).copy("COPY results (run_no) FROM STDIN"))
-        assert end_frozen_writes(ledger.engine, 3600.0) == 0
-        deadline = time.monotonic() + 20
-        while not (ended := end_frozen_writes(ledger.engine, 0.0)):  # the server may not wait yet
-            assert time.monotonic() < deadline
-        assert ended == 1
+    with Ledger(database, exclusive=True) as ledger:
+        engine = ledger.engine
+
+        def half_done() -> Iterator[tuple[int]]:
+            yield (1,)
+            assert end_frozen_writes(engine, 3600.0) == 0
+            deadline = time.monotonic() + 20
+            while not (ended := end_frozen_writes(engine, 0.0)):  # the server may not wait yet
+                assert time.monotonic() < deadline
+            assert ended == 1
+
+        connection = engine.raw_connection()
         with pytest.raises(OperationalError):
-            writing.close()
+            store_of(engine.dialect).bulk(results, ("run_no",)).many(connection.cursor(), half_done())
+        connection.invalidate()
 
 
 @pytest.mark.parametrize("turns", range(4))

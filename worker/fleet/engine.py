@@ -49,7 +49,7 @@ _IS_OURS: Final = (
     "SELECT abort_requested FROM procrastinate_jobs"
     " WHERE id = %(job)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker)s FOR UPDATE"
 )
-_END_FROZEN: Final = text(
+_END_FROZEN: Final = text(  # application and statement as `worker.ledger` names them
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
     " WHERE datname = current_database() AND usename = current_user AND application_name = 'assign-worker'"
     " AND state = 'active' AND wait_event = 'ClientRead' AND starts_with(query, 'COPY results')"

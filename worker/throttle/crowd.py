@@ -17,8 +17,6 @@ PROBE_SHARE = 0.03
 """By so much of it, but at least one, the cap is raised per round trip once its hold is over."""
 HEADROOM = 1.3
 """The rate stays so much above what the cap allows, so that the cap alone counts."""
-
-
 MOST_RISE = 2.0
 """But no more than so many times the level, which had been accepted: where replies stall, the crowd is of their making,
 and the round trip is no measure of what the cap allows."""
