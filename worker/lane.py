@@ -36,12 +36,14 @@ def is_service_failure(attempt: Attempt) -> bool:
 class Endpoint:
     """What all lanes of a process share: the service's breaker and the bound on requests in flight."""
 
-    __slots__ = ("breaker", "concurrency", "in_flight")
+    __slots__ = ("breaker", "concurrency", "in_flight", "sharers")
 
     def __init__(self, concurrency: int) -> None:
         self.breaker = Breaker()
         self.concurrency = concurrency
         self.in_flight = 0
+        self.sharers = 1
+        """Executions in this process, each with an endpoint of its own, of which this one has an equal share."""
 
 
 class Lane:

@@ -104,7 +104,7 @@ class Pipeline:
             )
             for shard in claim.shards
         }
-        self._supply = Supply(source, self._queues, window, self, on_step, observers)
+        self._supply = Supply(source, self._queues, window, self, lambda: self._endpoint.sharers, on_step, observers)
         self._waits = self._traffic.waits
         for queue in self._queues.values():
             self._traffic.add(queue)

@@ -52,6 +52,7 @@ class Supply:
         queues: the shards under way, by number.
         window: how many rows may be open.
         consumer: is told of rows, ends and failures.
+        sharers: how many supplies write in this process now.
         on_step: told of the named steps around a commit, in the writer's thread; for tests that die there.
         observers: those that are `CommitObserver` are told of each commit, in the writer's thread.
     """
@@ -62,6 +63,7 @@ class Supply:
         queues: Mapping[int, ShardQueue],
         window: Window,
         consumer: Consumer,
+        sharers: Callable[[], int],
         on_step: Callable[[Step], None] | None,
         observers: Sequence[AttemptObserver] = (),
     ) -> None:
@@ -81,7 +83,7 @@ class Supply:
         """Shards that ask for a mark as soon as the window has room."""
         self._observers = [observer for observer in observers if isinstance(observer, CommitObserver)]
         write = self._write_timed if self._observers else self._write
-        self._commit = GroupCommit(write, on_durable=self._on_durable, on_failure=consumer.on_broken)
+        self._commit = GroupCommit(write, on_durable=self._on_durable, on_failure=consumer.on_broken, sharers=sharers)
         self.record = self._commit.add
         self.record_details = self._commit.add_details
 

@@ -51,8 +51,8 @@ QUICK: Final = Effort(
 FULL: Final = Effort(
     (500_000, 2_000_000, 5_000_000),
     rows_each=600,
-    overhead_rows=100_000,
-    rounds=5,
+    overhead_rows=300_000,
+    rounds=3,
     kills=2,
     hasty=False,
     crowd=Crowd(workspaces=1_000, rows=100, rate=1.0, burst=5.0),

@@ -15,7 +15,7 @@ from tests.fleet.ground import SHORT
 from worker.config import Settings
 from worker.control import Control
 from worker.errors import LedgerWriteError
-from worker.fleet import FleetWorker, serving
+from worker.fleet import serving
 from worker.fleet.engine import OwnJobs, end_frozen_writes
 from worker.ledger import Ledger
 from worker.ledger.store import store_of
@@ -39,7 +39,7 @@ def test_a_worker_that_is_stopped_while_it_starts_ends(ground: FleetGround) -> N
         control = Control()
         control.stop(StopCause.SIGTERM)
         settings = Settings.from_options(environ=ground.environ(), timeout=1.0)
-        await asyncio.wait_for(FleetWorker(ground.database, settings, slots=1, timing=SHORT).run(control), 30)
+        await asyncio.wait_for(serving.FleetWorker(ground.database, settings, slots=1, timing=SHORT).run(control), 30)
 
     asyncio.run(start_and_stop())
     assert ground.sent() == 0
@@ -72,7 +72,7 @@ def test_the_ledger_is_open_as_long_as_a_thread_uses_it(ground: FleetGround, mon
 
         monkeypatch.setattr(serving, "defer_missing", look)
         settings = Settings.from_options(environ=ground.environ(), timeout=1.0)
-        await asyncio.wait_for(FleetWorker(ground.database, settings, slots=1, timing=SHORT).run(control), 30)
+        await asyncio.wait_for(serving.FleetWorker(ground.database, settings, slots=1, timing=SHORT).run(control), 30)
 
     monkeypatch.setattr(Ledger, "close", close)
     asyncio.run(serve())
@@ -101,7 +101,9 @@ def test_what_a_frozen_worker_was_writing_is_ended(database: str) -> None:
 @pytest.mark.parametrize("turns", range(4))
 async def test_housekeeping_ends_though_a_job_ends_just_then(turns: int) -> None:
     """Told to end in the very turn in which it hears of a job's end, it ends: the worker waits for it."""
-    worker = FleetWorker("postgresql://nowhere/x", Settings.from_options(api_key="seam_key"), slots=1, timing=SHORT)
+    worker = serving.FleetWorker(
+        "postgresql://nowhere/x", Settings.from_options(api_key="seam_key"), slots=1, timing=SHORT
+    )
     waiting = asyncio.create_task(worker._look_up())
     await asyncio.sleep(0)
     worker._ended.set()
@@ -123,7 +125,7 @@ def test_a_job_whose_end_cannot_be_noted_ends_its_worker(ground: FleetGround, mo
     with monkeypatch.context() as patched:
         patched.setattr(OwnJobs, "_change_ours", fail)
         settings = Settings.from_options(environ=ground.environ(), timeout=1.0)
-        worker = FleetWorker(ground.database, settings, slots=1, timing=SHORT)
+        worker = serving.FleetWorker(ground.database, settings, slots=1, timing=SHORT)
         with pytest.raises(LedgerWriteError, match=r"was lost \(couldn't get a connection"):
             asyncio.run(asyncio.wait_for(worker.run(Control()), 30))
     with ground.worker():

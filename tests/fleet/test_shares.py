@@ -21,12 +21,12 @@ def test_jobs_share_equally() -> None:
     first = shares.take()
     assert first.concurrency == 10
     others = [shares.take() for _ in range(2)]
-    assert [each.concurrency for each in (first, *others)] == [3, 3, 3]
+    assert [(each.concurrency, each.sharers) for each in (first, *others)] == [(3, 3)] * 3
     many = [shares.take() for _ in range(20)]
     assert {each.concurrency for each in (first, *many)} == {1}
     for each in (*others, *many):
         shares.give_back(each)
-    assert first.concurrency == 10
+    assert (first.concurrency, first.sharers) == (10, 1)
 
 
 def test_a_job_takes_what_another_leaves() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
+
+import pytest
 
 from worker.ledger.group_commit import GroupCommit
 from worker.models import Outcome, Result
@@ -27,3 +30,21 @@ async def test_who_waits_for_room_has_a_commit_at_once() -> None:
     await commit.close()
     assert [len(batch.results) for batch in written] == [10]
     assert not failed
+
+
+@pytest.mark.parametrize(("sharers", "wait"), [(1, 0.020), (8, 0.160), (64, 0.250)])
+async def test_several_in_a_process_commit_as_often_as_one(sharers: int, wait: float) -> None:
+    """Each waits for its turn, but never so long that people would wait for what is in the ledger."""
+    commit = GroupCommit(
+        lambda _: None,
+        on_durable=lambda _: None,
+        on_failure=lambda error: pytest.fail(str(error)),
+        sharers=lambda: sharers,
+    )
+    now = asyncio.get_running_loop().time()
+    commit.add(Result(1, Outcome.ASSIGNED))
+    timer = commit._timer
+    assert timer is not None
+    assert timer.when() - now == pytest.approx(wait, abs=0.010)
+    await commit.flush()
+    await commit.close()

@@ -1,4 +1,4 @@
-"""How the jobs under way in one worker share its requests in flight: equally, as jobs come and go."""
+"""How the jobs under way in one worker share its requests in flight and its commits: equally, as they come and go."""
 
 from __future__ import annotations
 
@@ -32,4 +32,5 @@ class Shares:
 
     def _divide(self) -> None:
         for endpoint in self._taken:
+            endpoint.sharers = len(self._taken)
             endpoint.concurrency = max(self._concurrency // len(self._taken), 1)

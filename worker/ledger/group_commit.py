@@ -1,6 +1,7 @@
 """Group commit: the event loop hands over, one thread writes (DESIGN 6).
 
 Results collect while the thread is busy or until they are 500 or 20 ms old; then they go as one transaction.
+Where several share a process they take turns: each waits so many times longer, and has so many fewer results by then.
 Who waits for a commit, for a mark or for room in the window, has it at once.
 A write that fails is never tried again: after a failed sync nobody knows what reached the disk, so the run
 ends there and what was recorded before stands.
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["GroupCommit"]
 
 _MOST_RESULTS: Final = 500
-_LONGEST_WAIT: Final = 0.020
+_WAIT: Final = 0.020
+"""Seconds from one commit of the process to the next."""
+_LONGEST_WAIT: Final = 0.250
 
 
 class GroupCommit:
@@ -35,6 +38,7 @@ class GroupCommit:
         write: commits one `Batch` durably, or raises; called in the writer thread only.
         on_durable: called in the loop with each `Batch` once it is on disk.
         on_failure: called in the loop, once, with the error that ended all writing.
+        sharers: how many such writers the process has now.
     """
 
     def __init__(
@@ -43,10 +47,12 @@ class GroupCommit:
         *,
         on_durable: Callable[[Batch], None],
         on_failure: Callable[[AssignWorkerError], None],
+        sharers: Callable[[], int] = lambda: 1,
     ) -> None:
         self._write = write
         self._on_durable = on_durable
         self._on_failure = on_failure
+        self._sharers = sharers
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._results: list[Result] = []
@@ -89,7 +95,8 @@ class GroupCommit:
         if self._urgent or len(self._results) >= _MOST_RESULTS:
             self._hand_over()
         elif self._timer is None:
-            self._timer = self._loop.call_later(_LONGEST_WAIT, self._on_timer)
+            wait = min(_WAIT * self._sharers(), _LONGEST_WAIT)
+            self._timer = self._loop.call_later(wait, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

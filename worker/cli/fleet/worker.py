@@ -74,7 +74,7 @@ def command(
 async def _serve(url: str, settings: Settings, shards: int) -> StopCause:
     from worker.cli.signals import Signals  # noqa: PLC0415 - slow to import
     from worker.control import Control  # noqa: PLC0415 - likewise
-    from worker.fleet import FleetWorker  # noqa: PLC0415 - likewise
+    from worker.fleet.serving import FleetWorker  # noqa: PLC0415 - likewise
     from worker.logs import LogAttempts  # noqa: PLC0415 - likewise
 
     control = Control()
