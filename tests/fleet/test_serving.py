@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,14 +15,12 @@ from worker.config import Settings
 from worker.control import Control
 from worker.errors import LedgerWriteError
 from worker.fleet import serving
-from worker.fleet.engine import OwnJobs, end_frozen_writes
+from worker.fleet.engine import OwnJobs
 from worker.ledger import Ledger
-from worker.ledger.store import store_of
-from worker.ledger.tables import results
 from worker.models import Stop, StopCause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sqlalchemy import Engine
 
@@ -77,25 +74,6 @@ def test_the_ledger_is_open_as_long_as_a_thread_uses_it(ground: FleetGround, mon
     monkeypatch.setattr(Ledger, "close", close)
     asyncio.run(serve())
     assert events == ["looked", "closed"]
-
-
-def test_what_a_frozen_worker_was_writing_is_ended(database: str) -> None:
-    """SIGSTOP in mid-COPY: the server's limit on idling does not count there, and the row locks would stay."""
-    with Ledger(database, exclusive=True) as ledger:
-        engine = ledger.engine
-
-        def half_done() -> Iterator[tuple[int]]:
-            yield (1,)
-            assert end_frozen_writes(engine, 3600.0) == 0
-            deadline = time.monotonic() + 20
-            while not (ended := end_frozen_writes(engine, 0.0)):  # the server may not wait yet
-                assert time.monotonic() < deadline
-            assert ended == 1
-
-        connection = engine.raw_connection()
-        with pytest.raises(OperationalError):
-            store_of(engine.dialect).bulk(results, ("run_no",)).many(connection.cursor(), half_done())
-        connection.invalidate()
 
 
 @pytest.mark.parametrize("turns", range(4))

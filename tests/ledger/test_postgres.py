@@ -16,11 +16,12 @@ from tests.ledger.filling import NOW, claimed, result, row, settle, staged
 from worker.errors import FenceLostError, LedgerError, LedgerHeldError, LedgerWriteError
 from worker.ledger import Ledger, holder
 from worker.ledger.claimed import ClaimedRun
-from worker.ledger.claims import Batch, claim_free, claim_run, claim_shards, fetch_fresh, hold_run
+from worker.ledger.claims import Batch, Claim, claim_free, claim_run, claim_shards, fetch_fresh, hold_run
 from worker.ledger.leases import Lease
 from worker.ledger.queries import stream_export
 from worker.ledger.runs import create_run, discard_staging, get_run
 from worker.ledger.staging import stage
+from worker.ledger.store import store_of
 from worker.ledger.tables import results, runs, shards, unsettled
 from worker.ledger.writing import ShardWriter
 from worker.models import Outcome
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 ELSEWHERE = '{"host": "far", "pid": 7, "started_at": 1700000000.0, "machine": "another"}'
 """A process that nothing is known of from here."""
+_STANDING_STILL = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY %' AND wait_event = 'ClientRead'")
 
 
 @pytest.fixture
@@ -276,6 +278,32 @@ def test_a_hold_that_ran_out_is_not_renewed(ledger: Ledger) -> None:
     writer.close()
     assert frozen.lease is not None
     assert not frozen.lease.holds()
+
+
+def test_who_was_frozen_in_mid_write_is_not_waited_for(ledger: Ledger) -> None:
+    """SIGSTOP in mid-COPY: the server's limits on idling do not count there, and the locks would stay."""
+    engine = ledger.engine
+    run = staged(engine, [row(1)], sha256="a")
+    writer = ShardWriter(engine, claim_shards(engine, run.run_no, None, holder=ELSEWHERE, now=NOW, lease=0.0))
+    store = store_of(engine.dialect)
+    successors: list[Claim] = []
+
+    def half_done() -> Iterator[tuple[int]]:
+        yield (run.run_no,)
+        with engine.connect() as connection:
+            assert store.end_frozen_writes(connection, 3600.0) == 0
+            while not connection.execute(_STANDING_STILL).scalar_one():  # the server may not wait yet
+                connection.rollback()
+        successors.append(claim_shards(engine, run.run_no, None, holder=holder(), now=NOW, lease=0.0))
+
+    def freeze(cursor: Any, _again: object) -> None:
+        writer._fence(cursor, Batch())
+        store.bulk(results, ("run_no",)).many(cursor, half_done())
+
+    with pytest.raises(FenceLostError):
+        writer._session.write(freeze)
+    writer.close()
+    assert [claim.shards[0].epoch for claim in successors] == [2]
 
 
 def test_another_run_on_the_same_workspace_is_refused(ledger: Ledger) -> None:

@@ -14,7 +14,7 @@ from procrastinate import App, PsycopgConnector, sql
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from procrastinate.schema import SchemaManager
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from worker.ledger.postgres import SCHEMA
 from worker.ledger.store import store_of
@@ -32,7 +32,6 @@ __all__ = [
     "TASK",
     "Job",
     "OwnJobs",
-    "end_frozen_writes",
     "install",
     "is_alive",
     "is_installed",
@@ -48,12 +47,6 @@ _CONNECTIONS: Final = 4
 _IS_OURS: Final = (
     "SELECT abort_requested FROM procrastinate_jobs"
     " WHERE id = %(job)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker)s FOR UPDATE"
-)
-_END_FROZEN: Final = text(  # application and statement as `worker.ledger` names them
-    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND usename = current_user AND application_name = 'assign-worker'"
-    " AND state = 'active' AND wait_event = 'ClientRead' AND starts_with(query, 'COPY results')"
-    " AND query_start < clock_timestamp() - make_interval(secs => :seconds)"
 )
 _AT_ONCE: Final = dict.fromkeys(("retry_at", "new_priority", "new_queue_name", "new_lock"))
 
@@ -130,16 +123,6 @@ def limit_idling(engine: Engine, seconds: float) -> None:
         connection.autocommit = False
 
     engine.dispose()  # what is open was made without
-
-
-def end_frozen_writes(engine: Engine, seconds: float) -> int:
-    """End the sessions that have stood still for so long in the midst of writing results; how many.
-
-    `limit_idling` does not see them: the server takes a COPY whose client says nothing for work, for as long as that
-    client's machine answers, and whoever takes over would wait for its locks.
-    """
-    with engine.connect() as connection:
-        return int(connection.execute(_END_FROZEN, {"seconds": seconds}).scalar_one())
 
 
 def _idle_at_most(seconds: float) -> str:

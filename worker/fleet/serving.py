@@ -25,7 +25,6 @@ from worker.control import Control
 from worker.errors import FenceLostError, LedgerError, LedgerHeldError, LedgerWriteError
 from worker.fleet.engine import (
     TASK,
-    end_frozen_writes,
     install,
     is_alive,
     limit_idling,
@@ -37,6 +36,7 @@ from worker.fleet.jobs import defer_missing, finish_runs, put_off
 from worker.fleet.timing import Timing
 from worker.fleet.work import LaterError, Workshop
 from worker.ledger import Ledger
+from worker.ledger.store import store_of
 from worker.logs import get_logger
 from worker.models import Stop, StopCause
 
@@ -252,7 +252,7 @@ class FleetWorker:
         manager, maker, timing = self._app.job_manager, make_manager(), self._timing
         try:
             while True:
-                if await asyncio.to_thread(end_frozen_writes, self._engine, timing.lease):
+                if await asyncio.to_thread(self._end_frozen_writes):
                     get_logger().warning("ended what a frozen worker was writing, as it held up others")
                 for job in await manager.get_stalled_jobs(task_name=TASK, seconds_since_heartbeat=timing.stale):
                     get_logger().warning("taking over what a dead worker had", job=job.task_kwargs)
@@ -264,6 +264,11 @@ class FleetWorker:
                 await self._look_up()
         except Exception as error:  # noqa: BLE001 - raised by `run`
             self._break(error)
+
+    def _end_frozen_writes(self) -> int:
+        """In a thread: also for those who wait for such a write already."""
+        with self._engine.connect() as connection:
+            return store_of(connection.dialect).end_frozen_writes(connection, self._timing.lease)
 
     async def _see_that_we_live(self) -> None:
         worker_id = self._worker.worker_id

@@ -273,6 +273,8 @@ def _take(  # noqa: PLR0913 - who takes what, and for how long
     ).one_or_none()
     if taken_run is None:
         raise LedgerHeldError("a later run of the same name has taken this one over; `assign-worker runs` lists it")
+    # Its locks would be waited for. Whoever lost its lease by being frozen was so for longer than this.
+    store.end_frozen_writes(connection, lease / 4)
     asked_at = Lease.now()
     taken = connection.execute(
         update(shards)

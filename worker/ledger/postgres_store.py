@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 from psycopg import errors
-from sqlalchemy import Float, cast, extract, func, select
+from sqlalchemy import Float, cast, extract, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from worker.errors import LedgerWriteError
@@ -34,6 +34,12 @@ _TURNS: Final = 0x41574B31
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 _ROWS_PER_FETCH: Final = 2_000
+_END_FROZEN: Final = text(  # application and statement as they are named here
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND usename = current_user AND application_name = 'assign-worker'"
+    " AND state = 'active' AND wait_event = 'ClientRead' AND starts_with(query, 'COPY results')"
+    " AND query_start < clock_timestamp() - make_interval(secs => :seconds)"
+)
 _AGAIN: Final = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -196,6 +202,15 @@ class _Store:
     def take_turns(connection: Connection) -> None:
         """`Store.take_turns`: by an advisory lock of the database."""
         connection.execute(select(func.pg_advisory_xact_lock(_TURNS)))
+
+    @staticmethod
+    def end_frozen_writes(connection: Connection, seconds: float) -> int:
+        """`Store.end_frozen_writes`.
+
+        The limits on a session's idling do not see them: the server takes a COPY whose client says nothing for work,
+        for as long as that client's machine answers.
+        """
+        return int(connection.execute(_END_FROZEN, {"seconds": seconds}).scalar_one())
 
     @staticmethod
     def note_sizes(connection: Connection) -> None:

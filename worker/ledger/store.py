@@ -73,6 +73,14 @@ class Store(Protocol):
         """Until the end of this transaction, nobody else opens, claims or recovers a run."""
         ...
 
+    def end_frozen_writes(self, connection: Connection, seconds: float) -> int:
+        """End the sessions that have stood still for so long in the midst of writing results; how many.
+
+        Whoever takes over from a process that was frozen there would wait for its locks. One that was only slow writes
+        the same again.
+        """
+        ...
+
     def note_sizes(self, connection: Connection) -> None:
         """Tell the planner how large the tables have become, where it does not see that by itself in time."""
         ...

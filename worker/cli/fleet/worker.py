@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from typing import TYPE_CHECKING, Any, Final
@@ -77,6 +78,7 @@ async def _serve(url: str, settings: Settings, shards: int) -> StopCause:
     from worker.fleet.serving import FleetWorker  # noqa: PLC0415 - likewise
     from worker.logs import LogAttempts  # noqa: PLC0415 - likewise
 
+    gc.freeze()  # as in `execution.execute`
     control = Control()
 
     def drain(cause: StopCause) -> None:
