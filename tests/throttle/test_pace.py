@@ -85,15 +85,15 @@ def test_closed_limits_are_probed_ever_more_seldom(closed: float, level: float, 
     assert probe_gap(closed, level, trusted=trusted) == pytest.approx(gap)
 
 
-def test_a_crowd_is_blamed_only_if_rejections_meet_larger_ones() -> None:
+def test_a_metis_blamed_only_if_rejections_meet_larger_ones() -> None:
     """Ten in flight always pass, eleven never do: a cap of ten."""
     crowd = Crowd()
     for _ in range(100):
         crowd.accepted(10)
-    assert not crowd.blamed(11, probing=False)
+    assert not crowd.blamed(11, probing=False, gated=False)
     for _ in range(6):
         crowd.rejected(11)
-    assert crowd.blamed(11, probing=False)
+    assert crowd.blamed(11, probing=False, gated=False)
     assert crowd.cap == 10
 
 
@@ -105,13 +105,32 @@ def test_a_cap_that_failed_is_not_set_again_before_a_level_has_held() -> None:
         crowd.accepted(10)
     for _ in range(6):
         crowd.rejected(11)
-    assert crowd.blamed(11, probing=False)
-    assert not crowd.blamed(2, probing=False)
+    assert crowd.blamed(11, probing=False, gated=False)
+    assert not crowd.blamed(2, probing=False, gated=False)
     assert crowd.cap == math.inf
     for _ in range(6):
         crowd.rejected(11)
-    assert not crowd.blamed(11, probing=False)
-    assert crowd.blamed(11, probing=True)
+    assert not crowd.blamed(11, probing=False, gated=False)
+    assert crowd.blamed(11, probing=True, gated=False)
+
+
+@pytest.mark.parametrize(
+    ("gated", "met", "cap"),
+    [
+        pytest.param(True, 53, 50.0, id="what-held-is-right"),
+        pytest.param(True, 80, 78.0, id="far-more-went-through"),
+        pytest.param(False, 53, 51.0, id="a-429-is-cheap"),
+    ],
+)
+def test_a_probe_of_the_cap_that_fails(met: int, cap: float, *, gated: bool) -> None:
+    """Where a 429 shuts the lane, one that shows that what held is right is enough; the next would cost as much."""
+    crowd = Crowd()
+    for _ in range(6):
+        crowd.rejected(51)
+    assert crowd.blamed(51, probing=False, gated=gated)
+    assert crowd.cap == 50.0
+    assert crowd.blamed(met, probing=True, gated=gated)
+    assert crowd.cap == cap
 
 
 def test_a_limit_of_the_rate_is_not_blamed_on_the_crowd() -> None:
@@ -120,7 +139,7 @@ def test_a_limit_of_the_rate_is_not_blamed_on_the_crowd() -> None:
     for number in range(100):
         crowd.accepted(5 + number % 10)
         crowd.rejected(5 + number % 10)
-    assert not crowd.blamed(9, probing=False)
+    assert not crowd.blamed(9, probing=False, gated=False)
 
 
 def test_a_quota_is_spent_and_then_probed_by_ones() -> None:
@@ -154,6 +173,6 @@ def test_where_replies_stalled_a_cap_lets_the_rate_double_at_most() -> None:
         crowd.accepted(1)
     for _ in range(4):
         crowd.rejected(9)
-    assert crowd.blamed(9, probing=False)
+    assert crowd.blamed(9, probing=False, gated=False)
     assert crowd.rate(1.5, round_trip=0.02) == 3.0
     assert crowd.rate(1000.0, round_trip=0.02) == 1000.0

@@ -159,6 +159,23 @@ def test_the_longest_retry_after_counts() -> None:
     assert throttle.wait(105.0, 0) > 5.0
 
 
+def test_what_else_holds_the_lane_does_not_raise_its_pace() -> None:
+    """One of hundreds that waits for its turn, not for its pace, learns nothing of its limit by that."""
+    throttle = Throttle(max_in_flight=64)
+    now = serve(throttle, 100.0, 30, round_trip=0.5)
+    throttle.sent(now)
+    throttle.limited(now + 0.5, now, None)
+    before = throttle.rate
+    assert before is not None
+    assert before > 5.0
+    for _ in range(300):
+        now += 1.0
+        assert throttle.wait(now, 0) == 0.0
+        throttle.sent(now)
+        throttle.completed(now + 0.01, now)
+    assert 1.0 / throttle.wait(now, 0) == pytest.approx(before, rel=0.1)
+
+
 def test_a_lost_request_changes_nothing() -> None:
     """Timeouts and 5xx say nothing about the limit."""
     throttle = Throttle(max_in_flight=64)

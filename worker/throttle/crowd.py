@@ -15,6 +15,9 @@ NEAR = 0.7
 """A 429 well below the cap has another reason."""
 PROBE_SHARE = 0.03
 """By so much of it, but at least one, the cap is raised per round trip once its hold is over."""
+PROBED = 1.1
+"""A probe that fails within so many times what held before has shown that to be right. Where a 429 costs nothing but
+itself, a little more is tried all the same."""
 HEADROOM = 1.3
 """The rate stays so much above what the cap allows, so that the cap alone counts."""
 MOST_RISE = 2.0
@@ -50,15 +53,19 @@ class Crowd:
             as_large = sum(other >= crowd for other in self._accepted) / MEMORY
             self._share += GAIN * (as_large - self._share)
 
-    def blamed(self, crowd: int, *, probing: bool) -> bool:
-        """Whether this 429 is the crowd's doing; if so, the cap is set below it."""
+    def blamed(self, crowd: int, *, probing: bool, gated: bool) -> bool:
+        """Whether this 429 is the crowd's doing; if so, the cap is set below it. `gated`: it shuts the lane."""
         if probing:
             self._cleared = False
         suspect = self._share < SUSPECT and crowd > 1 and not self._cleared
         guilty = suspect if self.cap == math.inf else crowd >= NEAR * self.cap
         if guilty:
             # Where a probe went too far, back to what has held; where that itself is too much, below it.
-            self.cap = max(crowd - 2.0, self._held) if probing and self._held < crowd else max(crowd - 1.0, 1.0)
+            if probing and self._held < crowd:
+                below = crowd - 2.0
+                self.cap = self._held if gated and below <= PROBED * self._held else max(below, self._held)
+            else:
+                self.cap = max(crowd - 1.0, 1.0)
             self._held = self.cap
         elif self.cap != math.inf:
             self.acquit()

@@ -71,6 +71,10 @@ class Level:
         """The rate to send at."""
         return pace.rate_at(self.rate, now - self.hold_end, searching=self._searching, round_trip=round_trip)
 
+    def idled(self, now: float, seconds: float) -> None:
+        """For so long, until now, something else than the pace held the lane: no time to have raised the rate in."""
+        self.hold_end += max(0.0, min(seconds, now - self.hold_end))
+
     @property
     def unlucky(self) -> bool:
         """Whether it has failed early so often that the reason must be another one."""

@@ -14,6 +14,8 @@ __all__ = ["Limit"]
 
 CATCH_UP = 0.003
 """Seconds of pace that may be made up for: timers are late, limiters see a burst of that as jitter."""
+NOT_PACED = 0.5
+"""A request that is late by this part of the time since the last one had not waited for its pace at all."""
 ECHO_EXCESS = 3
 """So many rejected for each accepted request, and it is no echo."""
 WINDOW_SLACK = 1.1
@@ -45,6 +47,7 @@ class Limit:
         "_heard_at",
         "_last_probe",
         "_losing",
+        "_sent_at",
         "_slot",
         "_tally",
         "crowd",
@@ -76,6 +79,7 @@ class Limit:
         self._last_probe = -math.inf
         self._losing = False
         self._heard_at = now
+        self._sent_at = now
 
     # -- asked --------------------------------------------------------------------------------------------
 
@@ -101,6 +105,10 @@ class Limit:
             if self.quota.outgrown:
                 self._leave_quota(now)
             return now
+        late, gap = now - self._slot, now - self._sent_at
+        self._sent_at = now
+        if late > CATCH_UP and self.crowd.cap == math.inf and not self._losing:
+            self.level.idled(now, late if late < NOT_PACED * gap else gap)
         self._slot = max(self._slot, now - CATCH_UP) + 1.0 / self._rate_at(now)
         return self._slot
 
@@ -180,7 +188,7 @@ class Limit:
         self.level.met(early=early)
         if self.level.unlucky:
             self.crowd.acquit()
-        if self.crowd.blamed(crowd, probing=not early):
+        if self.crowd.blamed(crowd, probing=not early, gated=gate > 0.0):
             self.level.leave_to(self.crowd.rate(self.level.rate, self.round_trip), gate)
         else:
             accepted, span, open_span = self._tally.since_event(now)
