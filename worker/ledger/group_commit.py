@@ -29,6 +29,7 @@ _MOST_RESULTS: Final = 500
 _WAIT: Final = 0.020
 """Seconds from one commit of the process to the next."""
 _LONGEST_WAIT: Final = 0.250
+"""However many share a process: who looks into the ledger sees what is going on."""
 
 
 class GroupCommit:
