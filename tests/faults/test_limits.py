@@ -34,7 +34,7 @@ def knocks(ran: Ran) -> list[tuple[float, float]]:
 )
 async def test_a_storm_of_429(kind: str, form: str, place: Place) -> None:
     """One attempt a row is enough; within a Retry-After come none but those in flight when it was said."""
-    place.configure(limit={"kind": kind, "rate": 40, "burst": 10, "retry_after": form, "counts_rejects": True})
+    place.configure(limit={"kind": kind, "rate": 20, "burst": 5, "retry_after": form, "counts_rejects": True})
     ran = await place.run(max_attempts=1, concurrency=CONCURRENCY)
     assert ran.findings.clean, ran.findings
     assert (ran.report.exit_code, ran.outcomes, ran.sends()) == (0, {"assigned": ROWS}, ROWS)
