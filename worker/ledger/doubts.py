@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, insert, literal, select
 
+from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, results, unsettled
 
 if TYPE_CHECKING:
@@ -38,4 +39,5 @@ def doubt_rows(connection: Connection, run_no: int) -> int:
         )
         .execution_options(preserve_rowcount=True)
     )
+    store_of(connection.dialect).note_sizes(connection)  # whoever claims the run joins all of them
     return int(done.rowcount)

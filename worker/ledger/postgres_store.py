@@ -215,7 +215,7 @@ class _Store:
     @staticmethod
     def note_sizes(connection: Connection) -> None:
         """`Store.note_sizes`: until autovacuum came by, joins of tables that were just filled would be nested loops."""
-        connection.exec_driver_sql("ANALYZE inputs, results, owners, verifications")
+        connection.exec_driver_sql("ANALYZE inputs, results, unsettled, owners, verifications")
 
     @staticmethod
     def result_rows(dialect: Dialect, run_no: int) -> _ResultRows:  # noqa: ARG004 - COPY is text

@@ -106,6 +106,8 @@ class Readings:
         self._target = target
         self._connection = engine.connect()
         try:
+            with self._connection.begin():  # what is sought is what four tables lack, however they were filled
+                store_of(self._connection.dialect).note_sizes(self._connection)
             with self._connection.begin():
                 _sought.drop(self._connection, checkfirst=True)
                 _sought.create(self._connection)
