@@ -24,6 +24,19 @@ def confirmed(seen: Seen, gate: float = 0.0) -> Level:
     return level
 
 
+def test_the_first_level_that_seems_right_is_soon_tried() -> None:
+    """Where a 429 costs nothing but itself: at five a second thirty rows, later a hundred."""
+    level, seen = Level(0.0, 9.0, 1.0), Seen(accepted=50, span=10.0, open_span=10.0, gated=False)
+    holds = []
+    for _ in range(2):
+        level.met(early=False)
+        level.too_fast(5.2, seen, 1, 0.0)
+        level.hold_from(0.0)
+        holds.append(level.hold_end * level.rate)
+    assert level.trusted
+    assert holds == pytest.approx([30.0, 100.0])
+
+
 @pytest.mark.parametrize(("rejected", "part"), [(1, 0.97), (3, 0.9127), (30, 0.7)])
 def test_each_429_that_costs_nothing_else_takes_three_per_cent(rejected: int, part: float) -> None:
     """Whoever sends more is told no more often: so workers that share a key come closer."""

@@ -59,7 +59,7 @@ def test_holds_grow_with_confirmation_and_with_the_price_of_a_429() -> None:
     free = pace.hold_for(4.0, 100.0, 0.0, moved=False)
     holds = [pace.hold_for(hold, 100.0, 1.0, moved=False) for hold in (1.0, 4.0, 16.0, 30.0)]
     assert free == 4.0
-    assert holds == [4.0, 16.0, 30.0, 30.0]
+    assert holds == [4.0, 16.0, 45.0, 45.0]
     assert pace.hold_for(30.0, 100.0, 1.0, moved=True) == 2.0
 
 

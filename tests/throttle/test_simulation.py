@@ -63,10 +63,22 @@ def test_nothing_is_sent_inside_a_retry_after(summary: evaluate.Summary) -> None
         (plain("bucket", 100.0, rows=10_000, round_trip=0.05, network=0.01, burst=10.0, retry_after="seconds"), 1.15),
         (plain("fixed", 100.0, rows=10_000, round_trip=0.05, network=0.01), 1.1),
         (plain("sliding", 100.0, rows=10_000, round_trip=0.05, network=0.01, window=2.0), 1.08),
+        (
+            plain("sliding", 150.0, rows=9_000, round_trip=0.25, network=0.1, spread=0.1, rejects_count=True),
+            1.22,
+        ),
         (plain("cap", 100.0, rows=10_000, round_trip=0.1, network=0.01, spread=0.2), 1.15),
         (plain("bucket", 50.0, rows=15_500, round_trip=0.05, network=0.01, burst=10.0, step=(200.0, 30.0)), 1.15),
     ],
-    ids=["bucket", "bucket with Retry-After", "fixed window", "sliding window", "at once", "a step up"],
+    ids=[
+        "bucket",
+        "bucket with Retry-After",
+        "fixed window",
+        "sliding window",
+        "sliding window that counts what it rejects",
+        "at once",
+        "a step up",
+    ],
 )
 def test_each_kind_of_limit_is_found(scenario: Scenario, most: float) -> None:
     """A service of a hundred a second, of each kind."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from worker.throttle import Throttle
+from worker.throttle.limit import Limit
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -51,6 +52,21 @@ def test_it_starts_small_and_grows_to_the_bound() -> None:
     assert throttle.limit == 256
     assert not throttle.throttled
     assert throttle.rate is None
+
+
+def test_round_trips_that_vary_little_let_it_grow_soon() -> None:
+    """A step takes little more than one round trip where its first replies leave no doubt; a whole round takes two."""
+    rng = random.Random(7)  # noqa: S311 - chance that must repeat
+    throttle = Throttle(max_in_flight=256)
+    due: list[tuple[float, float]] = []
+    now = 100.0
+    while throttle.limit < 256:
+        while throttle.wait(now, len(due)) == 0.0:
+            throttle.sent(now)
+            heapq.heappush(due, (now + 0.1 * rng.uniform(0.95, 1.05), now))
+        now, sent_at = heapq.heappop(due)
+        throttle.completed(now, sent_at)
+    assert now - 100.0 < 2.0
 
 
 @pytest.mark.parametrize("work", [40e-6, 80e-6, 120e-6])
@@ -174,6 +190,25 @@ def test_what_else_holds_the_lane_does_not_raise_its_pace() -> None:
         throttle.sent(now)
         throttle.completed(now + 0.01, now)
     assert 1.0 / throttle.wait(now, 0) == pytest.approx(before, rel=0.1)
+
+
+@pytest.mark.parametrize(("raised", "cap"), [(1.02, 1.0), (2.5, math.inf)])
+def test_a_crowd_that_the_rate_does_not_explain_is_a_cap(raised: float, cap: float) -> None:
+    """Two at once are rejected though the level was hardly left: a cap of one. At 2.5 times the rate they had to be."""
+    limit, now = Limit(0.0, -0.01, 100.0, 50, -1.0), 0.0
+    limit.round_trip = 0.01
+    for _ in range(3):
+        now += 10.0  # the echo of the last event is over
+        limit.level.leave_to(100.0, 0.0)
+        limit.level.hold_end = math.inf
+        for _ in range(64):
+            now += 0.01
+            limit.sent(now, 1)
+            limit.accepted(now + 0.008, now)
+        limit.level.hold_end = now + 0.01 - 6.0 * math.sqrt(math.log2(raised))
+        limit.sent(now + 0.01, 2)
+        limit.rejected(now + 0.012, now + 0.01, now + 1.012, 1.0)
+    assert limit.crowd.cap == cap
 
 
 def test_a_lost_request_changes_nothing() -> None:

@@ -47,8 +47,8 @@ class Crowd:
         self._at = (self._at + 1) % MEMORY
         self._accepted[self._at] = crowd
 
-    def rejected(self, crowd: int) -> None:
-        """A request was rejected at a level that had been accepted before."""
+    def rejected(self, crowd: float) -> None:
+        """A request was rejected that met `crowd`, less what a rate above the accepted one brings with it."""
         if self.cap == math.inf:
             as_large = sum(other >= crowd for other in self._accepted) / MEMORY
             self._share += GAIN * (as_large - self._share)

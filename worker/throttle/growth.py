@@ -18,7 +18,7 @@ LEAST_WINDOW = 4.0
 FACTOR = 1.38
 """Growth per round trip. A window just below a knee passes for quick, and the next but one is twice the knee."""
 LONG_FACTOR = 2.0
-LONG_TRIP = 0.6
+LONG_TRIP = 0.35
 """Where a round trip takes longer than this many seconds, careful growth would waste the first minute."""
 BLIND_FACTOR = 1.5
 BLIND_PERIOD = 1.0
@@ -34,6 +34,11 @@ SURE = 2.0
 """In standard errors: so far beyond that, a round is slower for certain."""
 TELLING_REPLIES = 32
 """Replies after which a slow round that is not certain is held for chance."""
+QUICK_ROUND = 1.3
+QUICK_REPLIES = 8
+QUICK_SHARE = 0.25
+"""A round ends after so many round trips, replies and parts of its window, instead of some two round trips and the
+whole of it, where these already show for certain that nothing queues."""
 FADING = 0.9
 """The weight of earlier rounds in the round trip without a queue."""
 SPARE = 1.15
@@ -60,6 +65,7 @@ class Growth:
         "_doubted",
         "_enough",
         "_fresh",
+        "_quick_from",
         "_quiet_count",
         "_quiet_sum",
         "_round_start",
@@ -87,6 +93,7 @@ class Growth:
         self._blind_until = math.inf
         self._count = self._fresh = 0
         self._enough = self.window
+        self._quick_from = math.inf
         self._sum = 0.0
         self._squares = 0.0
         self._quiet_sum = 0.0
@@ -125,7 +132,7 @@ class Growth:
         trip = now - sent_at
         self._sum += trip
         self._squares += trip * trip
-        if self._fresh < self._enough:
+        if self._fresh < self._enough and (now < self._quick_from or not self._surely_quick()):
             return False
         self._end_round(now)
         return True
@@ -159,6 +166,8 @@ class Growth:
         self._count = self._fresh = 0
         self._sum = self._squares = 0.0
         self._enough = self.window
+        growing = self._slow_since == math.inf and not self._trial_from
+        self._quick_from = now + QUICK_ROUND * self._base if growing else math.inf
         self.full = False
 
     @property
@@ -166,13 +175,24 @@ class Growth:
         """The round trip without a queue (seconds)."""
         return max(self._quiet_sum / max(self._quiet_count, 1.0), QUICK_TRIP)
 
+    def _surely_quick(self) -> bool:
+        """Whether the replies of this round until now leave no doubt that nothing queues."""
+        fresh = self._fresh
+        if not self.full or fresh < max(QUICK_REPLIES, QUICK_SHARE * self.window):
+            return False
+        trip = self._sum / fresh
+        return trip + SURE * self._error(trip) < SLOWER * self._base
+
+    def _error(self, trip: float) -> float:
+        """Of this round's mean against the round trip without a queue (seconds)."""
+        variance = max(self._squares / self._fresh - trip * trip, 0.0)
+        return math.sqrt(variance * (1.0 / self._fresh + 1.0 / self._quiet_count))
+
     def _go_on(self, trip: float, rate: float, now: float) -> bool:
         """Grow, or find that the service only gets slower; False where this round has not told yet."""
         base = self._base
         if self._quiet_count and trip > max(SLOWER * base, WORSE * self._trip_before):
-            variance = max(self._squares / self._fresh - trip * trip, 0.0)
-            error = math.sqrt(variance * (1.0 / self._fresh + 1.0 / self._quiet_count))
-            if trip > SLOWER * base + SURE * error:
+            if trip > SLOWER * base + SURE * self._error(trip):
                 if not self._doubted:
                     self._doubted = True  # replies that wait for one thing are late together: once is no proof
                     return True

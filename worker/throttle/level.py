@@ -14,8 +14,8 @@ __all__ = ["Level"]
 
 FIRST_CUT = 0.6
 """Of the rate delivered until the first 429."""
-LEAST_RATE = 0.01
-"""Requests/s: even a limit of some a minute is left room to be found again."""
+LEAST_RATE = 0.1
+"""Requests/s: a lane that was crowded out still asks; limits of fewer are quotas of a long window."""
 MOVED_DOWN = 0.75
 MOVED_UP = 1.5
 """A new level beyond these parts of the old one means that the limit itself moved."""
@@ -30,6 +30,9 @@ MOST_CUT = 0.7
 """Of the level, at least, for all 429s that come at once."""
 TRUST_LOST_AFTER = 3
 """Times running that a level failed early."""
+FRESH_HOLD = 2.0
+FRESH_HOLD_ROWS = 30.0
+"""Seconds, or rows, at most on the first level that seems about right, where a 429 costs nothing but itself."""
 EARLY_HOLD = 2.0
 EARLY_HOLD_ROWS = 100.0
 EARLY_HOLD_GATED = 8.0
@@ -86,7 +89,7 @@ class Level:
 
     def too_fast(self, rate: float, seen: Seen, rejected: int, gate: float) -> None:
         """It was met at `rate`, by `rejected` requests; a 429 shuts the lane for `gate` seconds, which may be 0."""
-        early, before = bool(self._early), self.rate
+        early, before, fresh = bool(self._early), self.rate, not self.trusted
         if early:
             self._ceiling = before
         elif rate > CEILING_PASSED * self._ceiling:
@@ -110,6 +113,8 @@ class Level:
             consistent = high < pace.DOUBTFUL * seen.accepted / seen.open_span
             self.trusted = seen.accepted >= pace.TELLING and (consistent or not moved)
         self._keep(gate, moved=moved)
+        if fresh and self.trusted and gate <= 0.0:
+            self._hold = min(self._hold, max(FRESH_HOLD, FRESH_HOLD_ROWS / self.rate))
 
     def leave_to(self, rate: float, gate: float) -> None:
         """Something else than the rate is the limit: a `rate` that leaves it to that."""

@@ -32,11 +32,11 @@ SEARCH_RAMP = 0.7
 SEARCH_TRIPS = 1.5
 SEARCH_ROWS = 10.0
 SEARCH_SLOWEST = 4.0
-SEARCH_ROWS_LEAST = 3.0
+SEARCH_ROWS_LEAST = 1.0
 """The same while the limit is unknown within a factor. Beyond so many seconds fewer rows do, lest a lane that
 was crowded out hardly ever asks for more; but never less than the last."""
 
-LEAN = 0.9
+LEAN = 0.7
 """How far an estimate leans to the rate at which the 429 came (right where bursts are small), away from the
 rate accepted on average (right where bursts are large, but too low where a gate shut the lane)."""
 DOUBTFUL = 1.5
@@ -49,7 +49,7 @@ BELOW = 0.96
 EARLY_CUTS = (0.97, 0.9, 0.75, 0.6)
 """Where a level that has held turns out too high, once may be bad luck: for the first time running, the second,
 the third, and from the fourth on."""
-SEARCH_CUT = 0.7
+SEARCH_CUT = 0.85
 """The same where no level has held before."""
 
 HOLD_FREE = 4.0
@@ -60,8 +60,8 @@ HOLD_MOVED = 2.0
 """Seconds on a level far from the one before."""
 HOLD_STEP = 4.0
 """Each event that confirms a level lets it hold so much longer."""
-HOLD_PER_GATE = 30.0
-"""At most so many times the gate that a 429 brings: three per cent of the time behind gates."""
+HOLD_PER_GATE = 45.0
+"""At most so many times the gate that a 429 brings: two per cent of the time behind gates."""
 
 
 def rate_at(level: float, age: float, *, searching: bool, round_trip: float) -> float:
