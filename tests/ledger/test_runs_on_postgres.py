@@ -114,7 +114,7 @@ def test_the_server_is_restarted_in_mid_run(ground: Ground, database: str, postg
 
 def test_a_run_that_was_stopped_for_longer_than_its_lease_sends_nothing_more(ground: Ground, database: str) -> None:
     """SIGSTOP, another process takes over, SIGCONT: the first one ends with exit 4 and has written nothing since."""
-    short = "import worker.ledger.claims as c\nc.claim_shards.__kwdefaults__['lease'] = 6.0\n"
+    short = "import worker.ledger.claims as c\nc.claim_shards.__kwdefaults__['lease'] = 12.0\n"
     argv = ["assign-worker", *arguments(ground, database)]
     code = f"{short}import sys\nfrom worker.__main__ import main\nsys.argv = {argv!r}\nmain()"
     # As if on another machine: nobody can see from here that it is stopped, or dead.
