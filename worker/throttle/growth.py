@@ -18,7 +18,7 @@ LEAST_WINDOW = 4.0
 FACTOR = 1.38
 """Growth per round trip. A window just below a knee passes for quick, and the next but one is twice the knee."""
 LONG_FACTOR = 2.0
-LONG_TRIP = 0.35
+LONG_TRIP = 0.6
 """Where a round trip takes longer than this many seconds, careful growth would waste the first minute."""
 BLIND_FACTOR = 1.5
 BLIND_PERIOD = 1.0
@@ -39,6 +39,8 @@ QUICK_REPLIES = 8
 QUICK_SHARE = 0.25
 """A round ends after so many round trips, replies and parts of its window, instead of some two round trips and the
 whole of it, where these already show for certain that nothing queues."""
+QUICK_SLOWER = 1.04
+"""What `SLOWER` is for a whole round: the first replies met only half of what the window has grown by."""
 FADING = 0.9
 """The weight of earlier rounds in the round trip without a queue."""
 SPARE = 1.15
@@ -181,7 +183,7 @@ class Growth:
         if not self.full or fresh < max(QUICK_REPLIES, QUICK_SHARE * self.window):
             return False
         trip = self._sum / fresh
-        return trip + SURE * self._error(trip) < SLOWER * self._base
+        return trip + SURE * self._error(trip) < QUICK_SLOWER * self._base
 
     def _error(self, trip: float) -> float:
         """Of this round's mean against the round trip without a queue (seconds)."""

@@ -47,6 +47,7 @@ ECHO_CUT = 0.5
 KEPT_AT_OPENING = 0.85
 """Of a trusted level, at least, when the limit opens again."""
 KEPT_IN_DOUBT = 0.7
+KEPT_SATURATED = 0.5
 SATURATED = 0.5
 """Closed for more than this part of a cycle: the cycle shows the limit, and not our own pace."""
 
@@ -144,7 +145,8 @@ class Level:
         found = max(rate, KEPT_IN_DOUBT * self.rate)
         if saturated:
             # Closed for the most part: what was accepted is all that the limiter lets through.
-            found = math.sqrt(self.rate * rate) if gated else rate
+            # But where other workers leave no room, that is next to nothing, and the way back is long.
+            found = math.sqrt(self.rate * rate) if gated else max(rate, KEPT_SATURATED * self.rate)
         self.rate = max(LEAST_RATE, min(self.rate, found))
         self._searching = gated or saturated or accepted < pace.TELLING
         self._hold = 0.0 if self._searching else pace.HOLD_MOVED
