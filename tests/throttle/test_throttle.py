@@ -69,6 +69,14 @@ def test_round_trips_that_vary_little_let_it_grow_soon() -> None:
     assert now - 100.0 < 2.0
 
 
+def test_a_window_at_its_bound_before_the_first_reply() -> None:
+    """It grew in the dark, so no round trip without a queue is known, and there is nothing left to grow to."""
+    throttle = Throttle(max_in_flight=32)
+    ended = serve(throttle, 100.0, 320, round_trip=12.0)
+    assert throttle.limit == 32
+    assert ended - 100.0 < 13 * 12.0
+
+
 @pytest.mark.parametrize("work", [40e-6, 80e-6, 120e-6])
 def test_a_service_that_answers_at_once_keeps_a_core_busy(work: float) -> None:
     """Where the queue is this process's own, dozens are in flight: with fewer it would wait for the network."""

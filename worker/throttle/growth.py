@@ -168,8 +168,8 @@ class Growth:
         self._count = self._fresh = 0
         self._sum = self._squares = 0.0
         self._enough = self.window
-        growing = self._slow_since == math.inf and not self._trial_from
-        self._quick_from = now + QUICK_ROUND * self._base if growing else math.inf
+        known = self._quiet_count and self._slow_since == math.inf and not self._trial_from
+        self._quick_from = now + QUICK_ROUND * self._base if known and self.window < self.bound else math.inf
         self.full = False
 
     @property
