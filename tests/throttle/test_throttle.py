@@ -290,6 +290,42 @@ def test_whatever_comes_back_the_lane_goes_on(seed: int) -> None:
     assert len(flying) <= 64
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_the_service_is_like_all_rows_get_through(seed: int) -> None:
+    """Bounds of all sizes, round trips of a millisecond to twenty seconds, a few 429s and losses by chance."""
+    rng = random.Random(seed)  # noqa: S311 - chance that must repeat
+    throttle = Throttle(
+        max_in_flight=rng.choice([1, 3, 9, 32, 256]),
+        max_rate=rng.choice([None, 50.0]),
+        rows=rng.choice([None, 20, 1000]),
+    )
+    trip, spread = 10.0 ** rng.uniform(-3.0, 1.3), rng.choice([0.0, 0.05, 0.5])
+    limited, lost, retry_after = rng.choice([0.0, 0.1]), rng.choice([0.0, 0.1]), rng.choice([None, 0.3, 7.0])
+    due: list[tuple[float, float]] = []
+    now, rows = 100.0, 400
+    while rows or due:
+        delay = throttle.wait(now, len(due)) if rows else math.inf
+        if delay == 0.0:
+            throttle.sent(now)
+            heapq.heappush(due, (now + trip * rng.lognormvariate(0.0, spread), now))
+            rows -= 1
+        elif due and due[0][0] <= now + delay:
+            now, sent_at = heapq.heappop(due)
+            kind = rng.random()
+            if kind < limited:
+                throttle.limited(now, sent_at, retry_after)
+            elif kind < limited + lost:
+                throttle.lost(now, sent_at)
+            else:
+                throttle.completed(now, sent_at)
+                continue
+            rows += 1
+        else:
+            assert delay < math.inf
+            now += delay + 1e-6
+    assert now < 100.0 + 400 * 60.0
+
+
 def test_a_tiny_limit_is_met_with_patience() -> None:
     """Three requests a minute, whatever is tried between: all rows go, at not much less than that."""
     throttle = Throttle(max_in_flight=64, rows=30)
