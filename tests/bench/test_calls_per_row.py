@@ -69,7 +69,7 @@ def counting() -> Iterator[Counter]:
         sys.setprofile(None)
 
 
-def within(calls: int, budget: float) -> None:
+def assert_budget(calls: int, budget: float) -> None:
     """Assert that so many calls for `ROWS` rows keep the budget, and that the budget is no loose one."""
     per_row = calls / ROWS
     assert per_row <= budget, f"{per_row:.1f} calls a row; the budget is {budget}"
@@ -94,7 +94,7 @@ def test_the_client(service: str) -> None:
                     await client.assign(job_of(row))
         return counter.calls
 
-    within(uvloop.run(main()), CLIENT_BUDGET)
+    assert_budget(uvloop.run(main()), CLIENT_BUDGET)
 
 
 def test_the_pipeline(service: str) -> None:
@@ -110,7 +110,7 @@ def test_the_pipeline(service: str) -> None:
         assert source.recorded == ROWS
         return counter.calls
 
-    within(uvloop.run(main()), PIPELINE_BUDGET)
+    assert_budget(uvloop.run(main()), PIPELINE_BUDGET)
 
 
 class Fleet(Memory):
@@ -167,4 +167,4 @@ def test_the_ledger(tmp_path: Path) -> None:
             for first in range(1, ROWS, 200):
                 source.write(Batch(results[first : first + 200], marks={0: first + 200}))
                 source.fetch(0, after_row=first, limit=200)
-    within(counter.calls, LEDGER_BUDGET)
+    assert_budget(counter.calls, LEDGER_BUDGET)

@@ -97,6 +97,15 @@ def test_a_limit_of_one_a_second_is_not_asked_for_more_all_the_time() -> None:
     assert outcomes.limited_median <= 0.2
 
 
+@pytest.mark.parametrize("a_minute", [3.0, 12.0])
+def test_a_limit_of_a_few_a_minute_is_asked_patiently(a_minute: float) -> None:
+    """About one 429 for each row, where whoever asks ever sooner would meet three."""
+    scenario = plain("bucket", a_minute / 60.0, rows=60, round_trip=0.1, network=0.05)
+    outcome = evaluate.play(scenario, OURS, ideal_time(scenario))
+    assert outcome.over_ideal <= 1.8
+    assert outcome.limited_share <= 1.2
+
+
 @pytest.mark.parametrize("kind", ["bucket", "fixed", "sliding", "cap"])
 def test_a_lane_that_is_told_the_limit_is_nearly_ideal(kind: Kind) -> None:
     """What ours is measured by, in the bench, is no straw man: all it loses is the one Retry-After."""

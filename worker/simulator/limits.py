@@ -28,19 +28,17 @@ class Limiter(Protocol):
         """None: accepted. Else the seconds after which a request could be."""
 
     def release(self) -> None:
-        """An accepted request has been served."""
+        """An accepted request has been served; only a cap on what is being served counts that."""
+        return
 
 
-class _Unlimited:
+class _Unlimited(Limiter):
     def take(self, age: float) -> float | None:
         del age
         return None
 
-    def release(self) -> None:
-        pass
 
-
-class _TokenBucket:
+class _TokenBucket(Limiter):
     """Where rejects count they run up a debt, of one second's tokens at most."""
 
     def __init__(self, limit: Limit) -> None:
@@ -64,11 +62,8 @@ class _TokenBucket:
             self._tokens = max(self._tokens - 1.0, -min(burst, rate))
         return (1.0 - self._tokens) / rate
 
-    def release(self) -> None:
-        pass
 
-
-class _FixedWindow:
+class _FixedWindow(Limiter):
     """A quota for every window, counted from the start; it is full, so a reject can take nothing more."""
 
     def __init__(self, limit: Limit) -> None:
@@ -87,11 +82,8 @@ class _FixedWindow:
             return None
         return (window + 1) * length - age
 
-    def release(self) -> None:
-        pass
 
-
-class _SlidingWindow:
+class _SlidingWindow(Limiter):
     """A quota for the last `window` seconds; where rejects count, knocking keeps the door shut."""
 
     def __init__(self, limit: Limit) -> None:
@@ -110,11 +102,8 @@ class _SlidingWindow:
             seen.append(age)
         return max(0.0, seen[len(seen) - quota] + length - age)
 
-    def release(self) -> None:
-        pass
 
-
-class _ConcurrencyCap:
+class _ConcurrencyCap(Limiter):
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
         self._busy = 0

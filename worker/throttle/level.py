@@ -14,8 +14,8 @@ __all__ = ["Level"]
 
 FIRST_CUT = 0.6
 """Of the rate delivered until the first 429."""
-LEAST_RATE = 0.1
-"""Requests/s: a lane that was crowded out still asks; limits of fewer are quotas of a long window."""
+LEAST_RATE = 0.01
+"""Requests/s: even a limit of some a minute is left room to be found again."""
 MOVED_DOWN = 0.75
 MOVED_UP = 1.5
 """A new level beyond these parts of the old one means that the limit itself moved."""
@@ -47,9 +47,11 @@ ECHO_CUT = 0.5
 KEPT_AT_OPENING = 0.85
 """Of a trusted level, at least, when the limit opens again."""
 KEPT_IN_DOUBT = 0.7
-KEPT_SATURATED = 0.5
+"""The same of one that is only a guess."""
 SATURATED = 0.5
 """Closed for more than this part of a cycle: the cycle shows the limit, and not our own pace."""
+KEPT_SATURATED = 0.5
+"""Of a guess, at least, all the same, where a 429 costs nothing but itself: a lane may only be crowded out."""
 
 
 class Level:
@@ -113,9 +115,7 @@ class Level:
             self._floor = before
             consistent = high < pace.DOUBTFUL * seen.accepted / seen.open_span
             self.trusted = seen.accepted >= pace.TELLING and (consistent or not moved)
-        self._keep(gate, moved=moved)
-        if fresh and self.trusted and gate <= 0.0:
-            self._hold = min(self._hold, max(FRESH_HOLD, FRESH_HOLD_ROWS / self.rate))
+        self._keep(gate, moved=moved, fresh=fresh)
 
     def leave_to(self, rate: float, gate: float) -> None:
         """Something else than the rate is the limit: a `rate` that leaves it to that."""
@@ -145,7 +145,6 @@ class Level:
         found = max(rate, KEPT_IN_DOUBT * self.rate)
         if saturated:
             # Closed for the most part: what was accepted is all that the limiter lets through.
-            # But where other workers leave no room, that is next to nothing, and the way back is long.
             found = math.sqrt(self.rate * rate) if gated else max(rate, KEPT_SATURATED * self.rate)
         self.rate = max(LEAST_RATE, min(self.rate, found))
         self._searching = gated or saturated or accepted < pace.TELLING
@@ -166,7 +165,7 @@ class Level:
         """The lane is shut until then, which is no part of the hold."""
         self.hold_end = max(self.hold_end, gate_end + self._hold)
 
-    def _keep(self, gate: float, *, moved: bool) -> None:
+    def _keep(self, gate: float, *, moved: bool, fresh: bool = False) -> None:
         """How long from now on."""
         self._searching = not self.trusted
         if not self.trusted:
@@ -174,6 +173,8 @@ class Level:
             self._hold = max(SEARCH_HOLD_GATED, rows) if gate else rows
             return
         self._hold = pace.hold_for(self._hold, self.rate, gate, moved=moved)
+        if fresh and not gate:
+            self._hold = min(self._hold, max(FRESH_HOLD, FRESH_HOLD_ROWS / self.rate))
         if self._early:
             self._hold = min(self._hold, EARLY_HOLD_GATED if gate else max(EARLY_HOLD, EARLY_HOLD_ROWS / self.rate))
 

@@ -23,8 +23,6 @@ WINDOW_SLACK = 1.1
 ROOM = 2.0
 ROOM_LEAST = 4.0
 """In flight, in times of what the level needs by Little's law: a pace holds the lane, not a window."""
-PAUSE = 0.7
-"""Round trips without a request after an event, where rejected requests are held against us: that many are."""
 SILENCE = 1.0
 """Seconds without a word after losses which are an outage, and no measure of the limit."""
 
@@ -49,7 +47,6 @@ class Limit:
         "_heard_at",
         "_last_probe",
         "_losing",
-        "_rejects_count",
         "_sent_at",
         "_slot",
         "_tally",
@@ -81,8 +78,6 @@ class Limit:
         self._closed_from = now
         self._last_probe = -math.inf
         self._losing = False
-        self._rejects_count = False
-        """An event has closed the limit: what it rejects is held against us."""
         self._heard_at = now
         self._sent_at = now
 
@@ -163,7 +158,7 @@ class Limit:
             self._cut_at = now
             return max(self._next_probe(now), gate_end)
         else:
-            if crowd and now >= self._echo_until and (self.level.trusted or now < self.level.hold_end):
+            if crowd and (self.level.trusted or now < self.level.hold_end):
                 self.crowd.rejected(crowd * self.level.rate / self.level.at(sent_at, self.round_trip))
             self._tally.no += 1
             self._met(now, sent_at, crowd, gate_end, lasting=retry_after >= CLOSED_LEAST)
@@ -206,8 +201,6 @@ class Limit:
     def _cut(self, now: float, gate_end: float) -> None:
         """Replies to what was sent until now say nothing about the new level."""
         resume = max(now, gate_end)
-        if self._rejects_count and self._gate == 0.0 and self.level.trusted:
-            resume = max(resume, now + PAUSE * self.round_trip)
         self._tally.cut(now, gate_end)
         self._set_room()
         self._cut_at = now
@@ -223,8 +216,6 @@ class Limit:
         if self._tally.no <= self._tally.ok:
             return
         if self._gate == 0.0:
-            self._rejects_count = True
-            self.crowd.acquit()  # a cap has a place again as soon as a reply is there
             self._shut(now, self._cut_at)
             return
         self.level.drowned()

@@ -32,7 +32,7 @@ SEARCH_RAMP = 0.7
 SEARCH_TRIPS = 1.5
 SEARCH_ROWS = 10.0
 SEARCH_SLOWEST = 4.0
-SEARCH_ROWS_LEAST = 1.0
+SEARCH_ROWS_LEAST = 3.0
 """The same while the limit is unknown within a factor. Beyond so many seconds fewer rows do, lest a lane that
 was crowded out hardly ever asks for more; but never less than the last."""
 
