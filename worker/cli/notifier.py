@@ -5,6 +5,7 @@ A URL is a secret: neither it nor what Apprise logs about it is shown, only its 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -61,11 +62,13 @@ class Notifier:
         """Send it everywhere, within `SEND_SECONDS`; what fails is a warning each."""
         sendings = [(shown, _Sending(target, message)) for shown, target in self._targets]
         until = time.monotonic() + SEND_SECONDS
-        for shown, sending in sendings:
-            try:
+        # Whoever interrupts it waits for the summary, and has it now, under the run's own exit code.
+        with contextlib.suppress(KeyboardInterrupt):
+            for _, sending in sendings:
+                sending.start()
+            for _, sending in sendings:
                 sending.ended.wait(max(0.0, until - time.monotonic()))
-            except KeyboardInterrupt:  # whoever waits for the summary has it now, under the run's own exit code
-                until = 0.0
+        for shown, sending in sendings:
             if not sending.sent:
                 how = "could not be sent" if sending.ended.is_set() else "was not sent in time"
                 get_logger().warning(f"the notification to {shown} {how}; the run is not affected")
@@ -79,6 +82,9 @@ class _Sending:
         self.ended = threading.Event()
         self._target = target
         self._message = message
+
+    def start(self) -> None:
+        """Begin to send it."""
         threading.Thread(target=self._send, name="notification", daemon=True).start()
 
     def _send(self) -> None:
