@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from contextlib import asynccontextmanager
-from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -90,12 +89,12 @@ async def seed(server: RunningSimulator, path: Path, **options: Any) -> RunRepor
     return await run_batch(path, settings(server, **options))
 
 
-def stopped_after(answers: int) -> dict[str, Any]:
-    """Arguments of `run_batch` by which SIGTERM comes with so many replies."""
-    control, seen = Control(), count(1)
+def stopped_at(row: int) -> dict[str, Any]:
+    """Arguments of `run_batch` by which SIGTERM comes as soon as this row was answered."""
+    control = Control()
 
-    def observe(*_: object) -> None:
-        if next(seen) == answers:
+    def observe(_run: str, answered: int | None, _number: int, _attempt: object) -> None:
+        if answered == row:
             control.stop(StopCause.SIGTERM)
 
     return {"control": control, "observers": (observe,)}
@@ -145,7 +144,7 @@ async def test_a_key_of_another_workspace_does_not_go_on_with_the_run(tmp_path: 
     async with service(limit={"kind": "token_bucket", "rate": 50, "burst": 1}) as server:
         for key in (API_KEY, OTHER_KEY):
             await run_batch(write(tmp_path / f"{key}.csv", [(900 + len(key), 100)]), settings(server, api_key=key))
-        await run_batch(jobs, settings(server), **stopped_after(10))
+        await run_batch(jobs, settings(server), **stopped_at(10))
         before = assigns(server).total()
         with pytest.raises(ConfigError, match=f"workspace {WORKSPACE_ID}, and the key is for {OTHER_WORKSPACE}"):
             await run_batch(jobs, settings(server, api_key=OTHER_KEY))
@@ -184,7 +183,7 @@ async def test_a_changed_file_goes_on_by_content(tmp_path: Path) -> None:
     rows = [(number, 100) for number in range(1, 201)]
     jobs = write(tmp_path / "jobs.csv", rows)
     async with service(limit={"kind": "token_bucket", "rate": 100, "burst": 1}) as server:
-        first = await run_batch(jobs, settings(server), **stopped_after(20))
+        first = await run_batch(jobs, settings(server), **stopped_at(20))
         settled = first.outcomes[Outcome.ASSIGNED]
         server.configure({"limit": {"kind": "none"}})
         write(jobs, [(777, 100), *rows])

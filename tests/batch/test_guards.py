@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.batch.test_batch import OTHER_WORKSPACE, TOKEN, assigns, service, settings, uuid, write
+from tests.batch.test_batch import OTHER_WORKSPACE, TOKEN, assigns, service, settings, stopped_at, uuid, write
 from worker import Control, Intent, Outcome, RunReport, run_batch
 from worker.errors import ConfigError, UsageError
 from worker.models import StopCause
@@ -36,17 +36,6 @@ def sent(server: RunningSimulator, numbers: range) -> int:
     counted = assigns(server)
     assert set(counted.values()) <= {1}
     return sum(counted[uuid(number)] for number in numbers)
-
-
-def stopped_at(row: int) -> dict[str, Any]:
-    """Arguments of `run_batch` by which SIGTERM comes as soon as this row was answered."""
-    control = Control()
-
-    def observe(_run: str, answered: int | None, _number: int, _attempt: object) -> None:
-        if answered == row:
-            control.stop(StopCause.SIGTERM)
-
-    return {"control": control, "observers": (observe,)}
 
 
 # The canary.

@@ -172,6 +172,30 @@ def test_ctrl_c_ends_the_waiting_alone(service: Service, tmp_path: Path) -> None
     assert "was not sent in time" in ended.err
 
 
+def test_ctrl_c_while_the_sending_begins(service: Service, tmp_path: Path) -> None:
+    """The same as a moment later: its thread has begun, and nobody waits for it yet."""
+    code = """
+import signal, sys, threading
+from worker.__main__ import main
+
+def start_and_interrupt(thread, start=threading.Thread.start):
+    start(thread)
+    if thread.name == "notification":
+        signal.raise_signal(signal.SIGINT)
+
+threading.Thread.start = start_and_interrupt
+sys.exit(main())
+"""
+    jobs = write_jobs(tmp_path / "jobs.csv", make_jobs(2))
+    with Listener(silent=True) as hook:
+        command = ["run", jobs, "--json", "--notify", f"{url_of(hook)}?rto=60"]
+        with Started(command, service.environ(), tmp_path, interpreter=["-c", code]) as started:
+            ended = started.end()
+    assert ended.code == 0
+    assert ended.document()["outcomes"]["assigned"] == 2
+    assert "was not sent in time" in ended.err
+
+
 def test_a_retry_is_told_as_its_run(service: Service, hook: Listener, tmp_path: Path) -> None:
     """By the run's own name, with the counts of the whole."""
     jobs = make_jobs(3)
