@@ -153,3 +153,21 @@ def test_a_confirmed_level_survives_a_closure() -> None:
     level.reopened(1, 10.0, 9.0, gated=False)
     assert level.trusted
     assert level.rate == pytest.approx(0.85 * before)
+
+
+def test_a_confirmed_level_that_is_spent_at_once_is_halved() -> None:
+    """A window of some seconds that accepts a telling number and is then closed: it is far above the limit."""
+    level = confirmed(FREE)
+    before = level.rate
+    level.reopened(40, 4.2, 3.6, gated=False)
+    assert level.trusted
+    assert level.rate == pytest.approx(0.5 * before)
+
+
+@pytest.mark.parametrize(("accepted", "gated", "hold"), [(200, False, 3.0), (200, True, 0.0), (4, False, 0.0)])
+def test_a_window_that_was_spent_is_seen_whole_before_more_is_asked(accepted: int, hold: float, *, gated: bool) -> None:
+    """Where the ramp began at its opening, each would be spent at a multiple of its rate."""
+    level = Level(0.0, 100.0 / 0.6, 1.0)
+    level.reopened(accepted, 4.0, 3.0, gated=gated)
+    level.hold_from(0.0)
+    assert level.hold_end == hold

@@ -106,6 +106,15 @@ def test_a_limit_of_a_few_a_minute_is_asked_patiently(a_minute: float) -> None:
     assert outcome.limited_share <= 1.2
 
 
+@pytest.mark.parametrize(("rate", "trip"), [(9.0, 0.035), (100.0, 0.235)])
+def test_a_window_of_some_seconds_is_not_spent_at_its_opening(rate: float, trip: float) -> None:
+    """Its end is no quota to wait for, and in every one of them a burst of 429s would tell nothing new."""
+    scenario = plain("fixed", rate, rows=round(120 * rate), round_trip=trip, network=0.3 * trip, window=4.0)
+    outcome = evaluate.play(scenario, OURS, ideal_time(scenario))
+    assert outcome.over_ideal <= 1.1
+    assert outcome.limited_share <= 0.15
+
+
 @pytest.mark.parametrize("kind", ["bucket", "fixed", "sliding", "cap"])
 def test_a_lane_that_is_told_the_limit_is_nearly_ideal(kind: Kind) -> None:
     """What ours is measured by, in the bench, is no straw man: all it loses is the one Retry-After."""

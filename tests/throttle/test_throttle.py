@@ -173,6 +173,22 @@ def test_a_retry_after_shuts_the_lane(retry_after: float) -> None:
     assert throttle.wait(end + 5.0, 0) == 0.0
 
 
+def test_the_first_request_after_a_gate_goes_at_once() -> None:
+    """A limiter has had the whole gate to forget the last ones."""
+    throttle = Throttle(max_in_flight=64)
+    now = serve(throttle, 100.0, 500)
+    for accepted in (0, 30):
+        for _ in range(accepted):
+            now += throttle.wait(now, 0)
+            throttle.sent(now)
+            throttle.completed(now + 0.01, now)
+        now += throttle.wait(now, 0)
+        throttle.sent(now)
+        throttle.limited(now + 0.01, now, 1.0)
+        now = throttle.paused_until
+    assert throttle.wait(now, 0) == 0.0
+
+
 def test_the_longest_retry_after_counts() -> None:
     """A later, shorter one does not open the lane."""
     throttle = Throttle(max_in_flight=64)

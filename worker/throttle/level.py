@@ -21,7 +21,7 @@ MOVED_UP = 1.5
 """A new level beyond these parts of the old one means that the limit itself moved."""
 CEILING_PASSED = 1.5
 """A level that failed bounds the next ones, until so many times of it has been reached."""
-NEAR_FLOOR = 1.05
+NEAR_FLOOR = 1.08
 """A level no more than this above the last one that has held is that one."""
 PER_429 = 0.97
 """What each 429 makes of a level that had been accepted, where it costs no more than itself. Of workers that
@@ -51,7 +51,7 @@ KEPT_IN_DOUBT = 0.7
 SATURATED = 0.5
 """Closed for more than this part of a cycle: the cycle shows the limit, and not our own pace."""
 KEPT_SATURATED = 0.5
-"""Of a guess, at least, all the same, where a 429 costs nothing but itself: a lane may only be crowded out."""
+"""Of the level, at least, all the same, where a 429 costs nothing but itself: a lane may only be crowded out."""
 
 
 class Level:
@@ -137,18 +137,19 @@ class Level:
 
     def reopened(self, accepted: int, span: float, closed: float, *, gated: bool) -> None:
         """The limit was closed for `closed` seconds of a `span` in which it accepted so many."""
-        rate = accepted / span
+        rate, saturated, telling = accepted / span, closed > SATURATED * span, accepted >= pace.TELLING
         if self.trusted:
-            self.rate = max(rate, KEPT_AT_OPENING * self.rate)
+            self.rate = max(rate, (KEPT_SATURATED if saturated and telling else KEPT_AT_OPENING) * self.rate)
             return
-        saturated = closed > SATURATED * span
         found = max(rate, KEPT_IN_DOUBT * self.rate)
         if saturated:
             # Closed for the most part: what was accepted is all that the limiter lets through.
             found = math.sqrt(self.rate * rate) if gated else max(rate, KEPT_SATURATED * self.rate)
         self.rate = max(LEAST_RATE, min(self.rate, found))
-        self._searching = gated or saturated or accepted < pace.TELLING
+        self._searching = gated or saturated or not telling
         self._hold = 0.0 if self._searching else pace.HOLD_MOVED
+        if saturated and telling and not gated:
+            self._hold = closed  # a window as short as that is seen whole before more is asked of it
 
     def guess(self, accepted: int, span: float) -> None:
         """Nothing is known but that so many were accepted in `span` seconds."""

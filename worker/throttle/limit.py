@@ -113,7 +113,7 @@ class Limit:
         return self._slot
 
     def _rate_at(self, now: float) -> float:
-        if now < self._echo_until:
+        if now < self._echo_until and self._gate == 0.0:
             return pace.SETTLE_FACTOR * self.level.rate
         return self.level.at(now, self.round_trip)
 
@@ -204,7 +204,8 @@ class Limit:
         self._tally.cut(now, gate_end)
         self._set_room()
         self._cut_at = now
-        self._slot = resume + 1.0 / self.level.rate
+        # What a gate kept back for so long has paid for the first request after it.
+        self._slot = gate_end if gate_end > now else now + 1.0 / self.level.rate
         self._echo_until = -math.inf
         if self.level.trusted:
             self._echo_until = resume + pace.settle_for(self.level.rate, self.round_trip)

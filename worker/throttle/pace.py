@@ -18,7 +18,7 @@ TELLING_EARLY = 30
 """The same where the level had held before."""
 
 SETTLE_FACTOR = 0.8
-"""Of the level, right after an event: what was sent too fast is still being held against us."""
+"""Of the level, right after an event: what was sent too fast is still being held against us. A gate is longer."""
 SETTLE_TRIPS = 2.0
 SETTLE_ROWS = 8.0
 SETTLE_LEAST = 0.1
@@ -41,10 +41,10 @@ LEAN = 0.7
 rate accepted on average (right where bursts are large, but too low where a gate shut the lane)."""
 DOUBTFUL = 1.5
 """Where the two are further apart than this, the estimate is but a guess between them."""
-LEAN_TRUSTED = 0.95
+LEAN_TRUSTED = 0.8
 LEAN_GATED = 0.6
 LEAN_FREE = 0.3
-BELOW = 0.96
+BELOW = 0.97
 """A new level, of the rate that was just too high."""
 EARLY_CUTS = (0.97, 0.9, 0.75, 0.6)
 """Where a level that has held turns out too high, once may be bad luck: for the first time running, the second,
