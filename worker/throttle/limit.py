@@ -113,7 +113,7 @@ class Limit:
         return self._slot
 
     def _rate_at(self, now: float) -> float:
-        if now < self._echo_until and self._gate == 0.0:
+        if now < self._echo_until:
             return pace.SETTLE_FACTOR * self.level.rate
         return self.level.at(now, self.round_trip)
 
@@ -204,11 +204,11 @@ class Limit:
         self._tally.cut(now, gate_end)
         self._set_room()
         self._cut_at = now
-        # What a gate kept back for so long has paid for the first request after it.
-        self._slot = gate_end if gate_end > now else now + 1.0 / self.level.rate
+        # A limiter forgets behind a gate too: its time counts.
+        self._slot = max(resume, now + 1.0 / self.level.rate)
         self._echo_until = -math.inf
         if self.level.trusted:
-            self._echo_until = resume + pace.settle_for(self.level.rate, self.round_trip)
+            self._echo_until = max(resume, now + pace.settle_for(self.level.rate, self.round_trip))
         self.level.hold_from(max(resume, self._echo_until))
 
     def _judge_echo(self, now: float) -> None:

@@ -18,7 +18,7 @@ TELLING_EARLY = 30
 """The same where the level had held before."""
 
 SETTLE_FACTOR = 0.8
-"""Of the level, right after an event: what was sent too fast is still being held against us. A gate is longer."""
+"""Of the level, right after an event: what was sent too fast is still being held against us."""
 SETTLE_TRIPS = 2.0
 SETTLE_ROWS = 8.0
 SETTLE_LEAST = 0.1
