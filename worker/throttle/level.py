@@ -51,7 +51,8 @@ KEPT_IN_DOUBT = 0.7
 SATURATED = 0.5
 """Closed for more than this part of a cycle: the cycle shows the limit, and not our own pace."""
 KEPT_SATURATED = 0.5
-"""Of the level, at least, all the same, where a 429 costs nothing but itself: a lane may only be crowded out."""
+"""Of the level, at least, all the same: a lane may only be crowded out. Of a guess only where a 429 costs nothing but
+itself."""
 
 
 class Level:
@@ -147,9 +148,10 @@ class Level:
             found = math.sqrt(self.rate * rate) if gated else max(rate, KEPT_SATURATED * self.rate)
         self.rate = max(LEAST_RATE, min(self.rate, found))
         self._searching = gated or saturated or not telling
-        self._hold = 0.0 if self._searching else pace.HOLD_MOVED
         if saturated and telling and not gated:
             self._hold = closed  # a window as short as that is seen whole before more is asked of it
+        else:
+            self._hold = 0.0 if self._searching else pace.HOLD_MOVED
 
     def guess(self, accepted: int, span: float) -> None:
         """Nothing is known but that so many were accepted in `span` seconds."""
