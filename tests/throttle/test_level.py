@@ -146,22 +146,14 @@ def test_a_limit_that_opens_again_tells_what_it_lets_through(closed: float, rate
     assert level.rate == pytest.approx(rate, rel=0.01)
 
 
-def test_a_confirmed_level_survives_a_closure() -> None:
-    """A stop of the service, or of the sharing worker's making, is no reason to begin anew."""
+@pytest.mark.parametrize(("accepted", "part"), [(1, 0.85), (40, 0.5)])
+def test_a_confirmed_level_survives_a_closure(accepted: int, part: float) -> None:
+    """A stop may be a sharing worker's making; what takes a telling number, and then closes, is a limit far below."""
     level = confirmed(FREE)
     before = level.rate
-    level.reopened(1, 10.0, 9.0, gated=False)
+    level.reopened(accepted, 10.0, 9.0, gated=False)
     assert level.trusted
-    assert level.rate == pytest.approx(0.85 * before)
-
-
-def test_a_confirmed_level_that_is_spent_at_once_is_halved() -> None:
-    """A window of some seconds that accepts a telling number and is then closed: it is far above the limit."""
-    level = confirmed(FREE)
-    before = level.rate
-    level.reopened(40, 4.2, 3.6, gated=False)
-    assert level.trusted
-    assert level.rate == pytest.approx(0.5 * before)
+    assert level.rate == pytest.approx(part * before)
 
 
 @pytest.mark.parametrize(("accepted", "gated", "hold"), [(200, False, 3.0), (200, True, 0.0), (4, False, 0.0)])

@@ -173,20 +173,29 @@ def test_a_retry_after_shuts_the_lane(retry_after: float) -> None:
     assert throttle.wait(end + 5.0, 0) == 0.0
 
 
-def test_the_first_request_after_a_gate_goes_at_once() -> None:
-    """A limiter has had the whole gate to forget the last ones."""
+@pytest.mark.parametrize(("retry_after", "part"), [(1.0, 1.0), (0.05, 0.8)])
+def test_behind_a_gate_time_counts(retry_after: float, part: float) -> None:
+    """A limiter forgets there too: the first request goes at its end, and caution is kept for what the gate left."""
     throttle = Throttle(max_in_flight=64)
-    now = serve(throttle, 100.0, 500)
-    for accepted in (0, 30):
-        for _ in range(accepted):
-            now += throttle.wait(now, 0)
-            throttle.sent(now)
-            throttle.completed(now + 0.01, now)
-        now += throttle.wait(now, 0)
+    now, tokens, since_429, held = 100.0, 5.0, 0, 0
+    while held < 4:
+        wait = throttle.wait(now, 0)
+        now += wait + 0.001
+        tokens = min(5.0, tokens + 100.0 * (wait + 0.001))
         throttle.sent(now)
-        throttle.limited(now + 0.01, now, 1.0)
-        now = throttle.paused_until
+        if tokens >= 1.0:
+            tokens -= 1.0
+            since_429 += 1
+            throttle.completed(now, now)
+        else:
+            held += since_429 > 50
+            since_429 = 0
+            throttle.limited(now, now, retry_after)
+    now = throttle.paused_until
     assert throttle.wait(now, 0) == 0.0
+    throttle.sent(now)
+    assert throttle.rate is not None
+    assert 1.0 / throttle.wait(now, 0) == pytest.approx(part * throttle.rate)
 
 
 def test_the_longest_retry_after_counts() -> None:

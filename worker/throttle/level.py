@@ -138,7 +138,9 @@ class Level:
 
     def reopened(self, accepted: int, span: float, closed: float, *, gated: bool) -> None:
         """The limit was closed for `closed` seconds of a `span` in which it accepted so many."""
-        rate, saturated, telling = accepted / span, closed > SATURATED * span, accepted >= pace.TELLING
+        rate = accepted / span
+        saturated = closed > SATURATED * span
+        telling = accepted >= pace.TELLING
         if self.trusted:
             self.rate = max(rate, (KEPT_SATURATED if saturated and telling else KEPT_AT_OPENING) * self.rate)
             return
