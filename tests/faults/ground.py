@@ -127,7 +127,6 @@ async def run_at(
         "endpoint": endpoint,
         "ledger": str(folder / "ledger.db"),
         "results": results,
-        "timeout": TIMEOUT,
         "concurrency": 10,
         **options,
     }

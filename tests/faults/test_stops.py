@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from tests.client.raw_server import never, reply, says, serving
-from tests.faults.ground import ROWS, meanwhile, run_at
+from tests.faults.ground import ROWS, TIMEOUT, meanwhile, run_at
 from worker.simulator import Fault
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ async def test_a_connection_that_is_never_made(tmp_path: Path) -> None:
             one.settimeout(0)
             one.connect_ex(full.getsockname())
         url = f"http://127.0.0.1:{full.getsockname()[1]}"
-        report, results = await run_at(tmp_path, url, outage_patience=0.5)
+        report, results = await run_at(tmp_path, url, timeout=TIMEOUT, outage_patience=0.5)
     assert (report.exit_code, outcomes(results)) == (3, {"pending"})
     assert [stop.cause.value for stop in report.stops] == ["outage"]
     assert "connect_timeout" in report.stops[0].message
