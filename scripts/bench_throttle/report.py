@@ -16,7 +16,7 @@ from typing import Any
 
 from bench_speed.processes import PEERS_PYTHON
 
-from bench_throttle import evaluate, traces
+from bench_throttle import evaluate, losses, traces
 from bench_throttle.evaluate import OURS, SCHEMES, TOLD, Outcome, Summary, as_json, summarise
 from bench_throttle.real import SCENARIOS, confirm
 from bench_throttle.scenarios import EVALUATION_SEED, TUNING_SEED
@@ -64,11 +64,16 @@ def main(argv: list[str] | None = None) -> int:
             seeds = range(first + start, first + min(start + 10, options.rivals))
             jobs.append(("long", pool.submit(evaluate.play_all, seeds, rivals)))
             jobs.append(("short", pool.submit(evaluate.play_all, seeds, rivals, short=True)))
+        watched = [
+            pool.submit(losses.measure_all, range(first + start, first + min(start + 10, options.scenarios)))
+            for start in range(0, options.scenarios, 10)
+        ]
         long_runs: dict[str, list[Outcome]] = {name: [] for name in SCHEMES}
         short_runs: dict[str, list[Outcome]] = {name: [] for name in SCHEMES}
         for which, job in jobs:
             for name, outcomes in job.result().items():
                 (long_runs if which == "long" else short_runs)[name].extend(outcomes)
+        lost = losses.tabulate([one for job in watched for one in job.result()])
     report: dict[str, Any] = {
         "schemes": {
             name: _judge(name, first, summarise(long_runs[name]), summarise(short_runs[name]), options.fair)
@@ -85,8 +90,10 @@ def main(argv: list[str] | None = None) -> int:
     ]
     together = {name: [o for o in runs if o.seed < first + options.rivals] for name, runs in long_runs.items()}
     report["times"] = {name: sorted(round(o.over_ideal, 4) for o in runs) for name, runs in together.items()}
+    report["lost"] = [asdict(row) for row in lost]
     report["seconds"] = round(time.perf_counter() - begin, 1)
     print_table(report)
+    print_losses(lost)
     text = json.dumps(report, indent=1)
     if options.json:
         Path(options.json).write_text(text + "\n", encoding="utf-8")
@@ -178,6 +185,16 @@ def print_table(report: dict[str, Any]) -> None:
             print(f"{row['ramp_s']:8.3f}{row['pushed']:7.2f}{row['fair_worst']['2']:8.2f}{row['fair_worst']['4']:8.2f}")
     for name, bar in report["bars"].items():
         print(f"{'ok  ' if bar['reached'] else 'MISS'} {name}: {bar['measured']:g} (bar {bar['bar']:g})")
+
+
+def print_losses(rows: list[losses.Row]) -> None:
+    """What stands between our lane and the ideal."""
+    print(f"\n{'lost, % of the ideal':22}{'n':>4}{'time':>8}" + "".join(f"{name:>8}" for name in losses.HELD_BY))
+    for row in rows:
+        parts = "".join(f"{100 * part:8.1f}" for part in row.parts.values())
+        print(f"{row.group:22}{row.services:4}{row.over_ideal:8.3f}{parts}")
+    for name, meaning in losses.HELD_BY.items():
+        print(f"  {name}: {meaning}")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from bench_throttle import evaluate
+from bench_throttle import evaluate, losses
 from bench_throttle.engine import Client, Simulation
 from bench_throttle.limiters import FixedWindow, SlidingWindow, Steps, TokenBucket
-from bench_throttle.scenarios import TUNING_SEED, Kind, Scenario, draw, ideal_time, plain
+from bench_throttle.scenarios import TUNING_SEED, Kind, RetryAfter, Scenario, draw, ideal_time, plain
 
 OURS = evaluate.SCHEMES[evaluate.OURS]
 MOST_ROWS = 12_000
@@ -155,6 +155,18 @@ def test_a_short_outage_costs_little_more_than_itself() -> None:
     Simulation(scenario, [client]).run(20 * ideal_time(scenario))
     assert client.done == scenario.rows
     assert client.finished <= 1.6 * ideal_time(scenario)
+
+
+@pytest.mark.parametrize("retry_after", ["none", "seconds"])
+def test_the_time_that_is_lost_is_told_by_what_held_the_lane(retry_after: RetryAfter) -> None:
+    """Where 429s shut the lane it is the gates, else never; what no reply accounts for is next to nothing."""
+    scenario = plain("bucket", 100.0, rows=10_000, round_trip=0.05, network=0.01, burst=10.0, retry_after=retry_after)
+    lost = losses.measure(scenario, "bucket")
+    assert lost.over_ideal == evaluate.play(scenario, OURS, ideal_time(scenario)).over_ideal
+    assert sum(lost.parts.values()) == pytest.approx(lost.over_ideal - 1.0)
+    assert abs(lost.parts["start"]) < 0.01
+    assert (max(lost.parts, key=lost.parts.__getitem__) == "gate") == (retry_after == "seconds")
+    assert (lost.parts["gate"] > 0.03) == (retry_after == "seconds")
 
 
 def test_the_limiters_keep_their_limits() -> None:
