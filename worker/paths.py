@@ -29,7 +29,7 @@ class Paths:
 
     @classmethod
     def of(cls, source: Path | None, settings: Settings, kind: str, *, rehearsal: bool) -> Paths:
-        """Settings' paths, or the ones beside the input; a rehearsal has its own (DESIGN 11.15).
+        """Settings' paths, or the ones beside the input; a rehearsal has its own, whatever they say (DESIGN 11.15).
 
         Raises:
             UsageError: results would overwrite the input or the ledger.
@@ -39,6 +39,8 @@ class Paths:
         results = settings.output.results
         if results is None:
             results = folder / f"{stem}.{'rehearsal' if rehearsal else 'results'}.{kind}"
+        elif rehearsal and (results.is_file() or not results.exists()):  # into a pipe or a terminal nothing is lost
+            results = results.with_name(f"{results.stem}.rehearsal{results.suffix}")
         ledger = settings.output.ledger
         if ledger is None or rehearsal:
             ledger = str(folder / ("assign-ledger.rehearsal.db" if rehearsal else DEFAULT_LEDGER))

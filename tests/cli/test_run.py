@@ -239,6 +239,19 @@ def test_a_rehearsal_needs_no_key(tmp_path: Path) -> None:
     assert [child.pid for child in psutil.Process().children() if child.pid not in before] == []
 
 
+def test_a_rehearsal_leaves_real_results_alone(tmp_path: Path) -> None:
+    """Wherever the settings put them; its own stand beside them."""
+    jobs, real = write_jobs(tmp_path / "jobs.csv", make_jobs(3)), tmp_path / "today.csv"
+    real.write_text("what really happened\n")
+    config = tmp_path / "worker.toml"
+    config.write_text(f'[output]\nresults = "{real}"\n')
+    ended = call(["run", jobs, "--simulate", "--config", config], {})
+    assert ended.code == 0, ended.err
+    assert real.read_text() == "what really happened\n"
+    assert len((tmp_path / "today.rehearsal.csv").read_text().splitlines()) == 1 + 3
+    assert "today.rehearsal.csv" in ended.out
+
+
 def test_quiet_says_nothing_on_stderr(service: Service, tmp_path: Path) -> None:
     """Not even at level info."""
     service.configure(faults={"shares": {"http_503": 1.0}, "times": 1})
