@@ -37,6 +37,17 @@ def test_the_first_level_that_seems_right_is_soon_tried() -> None:
     assert holds == pytest.approx([30.0, 100.0])
 
 
+def test_guesses_that_keep_missing_are_taken_at_their_word() -> None:
+    """Ever too high after too low: the fifth running is held, and what is met next is measured against it."""
+    level = Level(0.0, 100.0, 1.0)
+    trusted = []
+    for high in (300.0, 60.0, 300.0, 60.0, 300.0):
+        level.met(early=False)
+        level.too_fast(high, Seen(accepted=20, span=20.0, open_span=18.0, gated=True), 1, 1.0)
+        trusted.append(level.trusted)
+    assert trusted == [False, False, False, False, True]
+
+
 @pytest.mark.parametrize(("rejected", "part"), [(1, 0.97), (3, 0.9127), (30, 0.7)])
 def test_each_429_that_costs_nothing_else_takes_three_per_cent(rejected: int, part: float) -> None:
     """Whoever sends more is told no more often: so workers that share a key come closer."""

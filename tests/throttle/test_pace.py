@@ -69,20 +69,24 @@ def test_few_rows_a_second_hold_longer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("closed", "level", "trusted", "gap"),
+    ("closed", "level", "accepted", "trusted", "gap"),
     [
-        (0.0, 1000.0, False, 0.1),
-        (1.0, 1000.0, False, 0.3),
-        (50.0, 1000.0, False, 15.0),
-        (900.0, 1000.0, False, 60.0),
-        (0.0, 0.05, False, 6.0),
-        (0.0, 0.5, True, 4.0),
-        (0.0, 0.01, True, 60.0),
+        (0.0, 1000.0, 50, False, 0.1),
+        (1.0, 1000.0, 50, False, 0.3),
+        (50.0, 1000.0, 0, False, 15.0),
+        (900.0, 1000.0, 50, False, 60.0),
+        (0.0, 0.05, 50, False, 6.0),
+        (0.0, 0.5, 50, True, 4.0),
+        (0.0, 0.01, 50, True, 60.0),
+        (50.0, 1000.0, 3200, False, 5.0),
+        (50.0, 1000.0, 100_000, False, 2.5),
     ],
 )
-def test_closed_limits_are_probed_ever_more_seldom(closed: float, level: float, gap: float, *, trusted: bool) -> None:
-    """Three tenths of the time closed; no oftener than the level makes sense of, no rarer than once a minute."""
-    assert probe_gap(closed, level, trusted=trusted) == pytest.approx(gap)
+def test_closed_limits_are_probed_ever_more_seldom(
+    closed: float, level: float, accepted: int, gap: float, *, trusted: bool
+) -> None:
+    """Three tenths of the time closed, less where many were accepted; as the level allows; at least once a minute."""
+    assert probe_gap(closed, level, accepted, trusted=trusted) == pytest.approx(gap, rel=0.01)
 
 
 def test_a_metis_blamed_only_if_rejections_meet_larger_ones() -> None:
@@ -146,6 +150,7 @@ def test_a_quota_is_spent_and_then_probed_by_ones() -> None:
     """Fifty a window: some are kept for probes, and beyond them each step is awaited."""
     quota = Quota()
     quota.opened(100.0, 50, 10.0, 0.1)
+    quota.proven()
     sent = 0
     while quota.allows(0):
         quota.spend()
@@ -158,12 +163,66 @@ def test_a_quota_is_spent_and_then_probed_by_ones() -> None:
     assert not quota.allows(1)
 
 
-def test_a_quota_learns_its_period() -> None:
-    """Openings ten seconds apart: the next probe comes a little before the next one."""
+def spent(*openings: float) -> Quota:
+    """Fifty a window, which is used up; windows opened at these times."""
     quota = Quota()
-    quota.opened(100.0, 50, 10.0, 0.1)
+    for at in openings:
+        quota.opened(at, 50, 10.0, 0.1)
+        for _ in range(48):
+            quota.spend()
+    return quota
+
+
+def test_a_quota_learns_its_period() -> None:
+    """Openings ten seconds apart: the next probes come a little before the next one, and near it as often."""
+    quota = spent(100.0, 110.0)
+    assert quota.next_probe(112.0, 1.0) == pytest.approx(119.7)
+    assert quota.next_probe(119.8, 8.8) == pytest.approx(120.1)
+    assert quota.next_probe(123.0, 12.0) == pytest.approx(123.9)
+
+
+def test_a_first_probe_that_is_accepted_came_too_late() -> None:
+    """The opening was before it: the next first probe goes twice as early, until one is rejected."""
+    quota = spent(100.0, 110.0)
+    leads = []
+    for end in (120.0, 130.0, 140.0):
+        leads.append(end - quota.next_probe(end - 5.0, 1.0))
+        quota.opened(end, 50, 10.0, 0.1)
+        for _ in range(48):
+            quota.spend()
+    quota.next_probe(145.0, 1.0)
+    quota.next_probe(149.9, 1.0)
+    quota.opened(150.0, 50, 10.0, 0.1)
+    for _ in range(48):
+        quota.spend()
+    leads.append(160.0 - quota.next_probe(155.0, 1.0))
+    assert leads == pytest.approx([0.3, 0.6, 1.2, 0.3])
+
+
+def test_a_window_that_closes_too_early_goes_on() -> None:
+    """With most of the quota left it is asked again soon, ever more seldom, and until its time is nearly over."""
+    quota = spent(100.0)
     quota.opened(110.0, 50, 10.0, 0.1)
-    assert 119.0 < quota.next_probe(112.0) < 120.0
+    quota.spend()
+    assert quota.goes_on(111.0)
+    gaps = []
+    for _ in range(3):
+        gaps.append(quota.next_probe(111.0, 0.0) - 111.0)
+        quota.resumed()
+    assert gaps == pytest.approx([0.6, 1.2, 2.4])
+    assert not quota.goes_on(119.1)
+    assert not spent(100.0, 110.0).goes_on(111.0)
+
+
+def test_an_opening_is_proven_before_much_is_sent() -> None:
+    """It may be for one request alone: until the next one is accepted an eighth is in flight."""
+    quota = Quota()
+    quota.opened(100.0, 1600, 10.0, 0.1)
+    assert quota.window == 10
+    quota.proven()
+    assert quota.window == 80
+    quota.resumed()
+    assert quota.window == 10
 
 
 def test_where_replies_stalled_a_cap_lets_the_rate_double_at_most() -> None:

@@ -40,14 +40,14 @@ def summary() -> evaluate.Summary:
 def test_runs_are_close_to_the_ideal(summary: evaluate.Summary) -> None:
     """Few per cent over what a client would need that knows the limit."""
     assert summary.time_median <= 1.08
-    assert summary.time_p95 <= 1.45
-    assert summary.time_worst <= 1.65
+    assert summary.time_p95 <= 1.4
+    assert summary.time_worst <= 1.5
 
 
 def test_few_requests_are_rejected(summary: evaluate.Summary) -> None:
     """429s stay a small part of the rows."""
     assert summary.limited_median <= 0.04
-    assert summary.limited_p95 <= 0.10
+    assert summary.limited_p95 <= 0.11
     assert summary.limited_worst <= 0.15
 
 
@@ -113,6 +113,19 @@ def test_a_window_of_some_seconds_is_not_spent_at_its_opening(rate: float, trip:
     outcome = evaluate.play(scenario, OURS, ideal_time(scenario))
     assert outcome.over_ideal <= 1.1
     assert outcome.limited_share <= 0.15
+
+
+@pytest.mark.parametrize(
+    ("seed", "most"),
+    [(796, 1.06), (592, 1.12), (743, 1.14), (641, 1.2)],
+    ids=["opens for early probes", "closed for most of a minute", "found late", "guesses that alternate"],
+)
+def test_no_lane_is_caught_in_a_circle(seed: int, most: float) -> None:
+    """Long windows without a Retry-After, and a bucket with one, which took 1.34, 1.22, 1.16 and 1.50 once."""
+    scenario = draw(TUNING_SEED + seed, lasting=evaluate.LONG)
+    outcome = evaluate.play(scenario, OURS, ideal_time(scenario))
+    assert outcome.over_ideal <= most
+    assert outcome.limited_share <= 0.06
 
 
 @pytest.mark.parametrize("kind", ["bucket", "fixed", "sliding", "cap"])

@@ -28,6 +28,9 @@ PER_429 = 0.97
 share a key the larger one is told no more often, so they come closer; in proportion they never would."""
 MOST_CUT = 0.7
 """Of the level, at least, for all 429s that come at once."""
+GUESSES = 4
+"""Times running that a level was but a guess. The next one is held as if it were none, lest guesses too high and too
+low alternate for ever."""
 TRUST_LOST_AFTER = 3
 """Times running that a level failed early."""
 FRESH_HOLD = 2.0
@@ -58,7 +61,18 @@ itself."""
 class Level:
     """A rate in requests/s and what is known of it."""
 
-    __slots__ = ("_ceiling", "_early", "_echo_floor", "_floor", "_hold", "_searching", "hold_end", "rate", "trusted")
+    __slots__ = (
+        "_ceiling",
+        "_early",
+        "_echo_floor",
+        "_floor",
+        "_guesses",
+        "_hold",
+        "_searching",
+        "hold_end",
+        "rate",
+        "trusted",
+    )
 
     def __init__(self, now: float, delivered: float, least: float) -> None:
         self.rate = max(FIRST_CUT * delivered, least)
@@ -68,7 +82,7 @@ class Level:
         """Until then it is kept; then it rises until the next 429."""
         self._searching = True
         self._hold = 0.0
-        self._early = 0
+        self._early = self._guesses = 0
         self._floor = 0.0
         self._ceiling = math.inf
         self._echo_floor = math.inf
@@ -94,6 +108,7 @@ class Level:
     def too_fast(self, rate: float, seen: Seen, rejected: int, gate: float) -> None:
         """It was met at `rate`, by `rejected` requests; a 429 shuts the lane for `gate` seconds, which may be 0."""
         early, before, fresh = bool(self._early), self.rate, not self.trusted
+        telling = seen.accepted >= pace.TELLING
         if early:
             self._ceiling = before
         elif rate > CEILING_PASSED * self._ceiling:
@@ -115,7 +130,10 @@ class Level:
         else:
             self._floor = before
             consistent = high < pace.DOUBTFUL * seen.accepted / seen.open_span
-            self.trusted = seen.accepted >= pace.TELLING and (consistent or not moved)
+            self.trusted = telling and (consistent or not moved)
+        self._guesses = 0 if self.trusted else self._guesses + 1
+        if self._guesses > GUESSES and telling:
+            self.trusted, self._guesses = True, 0
         self._keep(gate, moved=moved, fresh=fresh)
 
     def leave_to(self, rate: float, gate: float) -> None:

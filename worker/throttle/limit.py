@@ -39,6 +39,7 @@ class Limit:
     __slots__ = (
         "_closed",
         "_closed_from",
+        "_crowd_met",
         "_cut_at",
         "_echo_until",
         "_event_sent",
@@ -69,6 +70,7 @@ class Limit:
         self._slot = now + 1.0 / self.level.rate
         self._flying: dict[float, int] = {}
         """How many were in flight when each was sent."""
+        self._crowd_met = 0
         self._event_sent = sent_at
         self._cut_at = now
         self._echo_until = -math.inf
@@ -122,6 +124,11 @@ class Limit:
         rate = self._rate_at(sent_at)
         return rate if crowd <= pace.TELLING else min(rate, WINDOW_SLACK * crowd / max(self.round_trip, SHORTEST))
 
+    def _crowd_met_by(self, sent_at: float) -> int:
+        """How many were in flight then; of those sent at one instant the first alone knows, and the others go by it."""
+        self._crowd_met = self._flying.pop(sent_at, self._crowd_met)
+        return self._crowd_met
+
     # -- told ---------------------------------------------------------------------------------------------
 
     def lost(self, sent_at: float) -> None:
@@ -131,7 +138,7 @@ class Limit:
 
     def accepted(self, now: float, sent_at: float) -> None:
         """A request was served."""
-        crowd = self._flying.pop(sent_at, 0)
+        crowd = self._crowd_met_by(sent_at)
         if self._losing:
             self._skip_silence(now)
         self._heard_at = now
@@ -142,12 +149,14 @@ class Limit:
         self._tally.said_yes()
         if self._closed:
             self._open(now, sent_at)
+        elif self.quota is not None:
+            self.quota.proven()
         elif self._echo_until != -math.inf and now >= self._echo_until:
             self._judge_echo(now)
 
     def rejected(self, now: float, sent_at: float, gate_end: float, retry_after: float) -> float:
         """A 429; the lane is shut until `gate_end`. Returns when the next request may be sent."""
-        crowd = self._flying.pop(sent_at, 0)
+        crowd = self._crowd_met_by(sent_at)
         self._heard_at = now
         if retry_after > 0.0:
             self._gate = retry_after
@@ -235,17 +244,23 @@ class Limit:
 
     def _next_probe(self, now: float) -> float:
         """When a closed limit is asked again."""
-        self._slot = now + probe_gap(now - self._closed_from, self.level.rate, trusted=self.level.trusted)
+        closed_for, (accepted, _) = now - self._closed_from, self._tally.cycle(now)
+        self._slot = now + probe_gap(closed_for, self.level.rate, accepted, trusted=self.level.trusted)
         if self.quota is not None and self._gate == 0.0:
-            self._slot = max(self._slot, self.quota.next_probe(now))
+            known = self.quota.next_probe(now, closed_for)
+            self._slot = self._slot if math.isnan(known) else known
         return self._slot
 
     def _open(self, now: float, sent_at: float) -> None:
         """The first request after a closure was accepted."""
         self._closed = False
-        closed = sent_at - self._closed_from
         accepted, span = self._tally.cycle(now)
+        closed = min(sent_at - self._closed_from, span)
         least = CLOSED_LEAST if self.quota is None else CLOSED_STILL
+        if self.quota is not None and self.quota.goes_on(now):
+            self.quota.resumed()
+            self._slot = now
+            return
         if closed >= least and accepted >= LEAST_ACCEPTED:
             self.quota = self.quota or Quota()
             self.quota.opened(now, accepted, span, self.round_trip)
@@ -263,6 +278,7 @@ class Limit:
         """Far more than the quota went through."""
         self.quota = None
         self.level.guess(*self._tally.this_cycle(now))
+        self._event_sent = now
         self._tally.opened(now)
         self._cut(now, now)
 
