@@ -156,6 +156,8 @@ def test_env_file_lies_beside_the_config(config_file: Path) -> None:
     settings = load_settings({}, config_file=config_file, environ={"ASSIGN_WORKER_CONCURRENCY": "10"})
     assert resolved(settings.target.credentials, None).secret.get_secret_value() == KEY
     assert (settings.sending.rate, settings.sending.concurrency, settings.output.name) == (7, 10, "a$HOME")
+    empty = load_settings({}, config_file=config_file, environ={"SEAM_API_KEY": ""})
+    assert resolved(empty.target.credentials, None).secret.get_secret_value() == KEY
     again = load_settings({}, config_file=config_file, environ={"SEAM_API_KEY": OTHER})
     assert resolved(again.target.credentials, None).secret.get_secret_value() == OTHER
 

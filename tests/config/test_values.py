@@ -21,7 +21,7 @@ from worker.config.values import (
     parse_mapping,
     parse_proxy,
     parse_seconds,
-    url_password,
+    url_passwords,
 )
 from worker.errors import ConfigError
 
@@ -97,17 +97,26 @@ def test_proxy_may_carry_a_password() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "hidden", "password"),
+    ("url", "hidden", "passwords"),
     [
-        ("postgresql://u:p%40w@h:5432/db?sslpassword=x", "postgresql://u:***@h:5432/db", "p%40w"),
-        ("postgresql://u@h/db", "postgresql://u@h/db", None),
-        ("sqlite:///run.db", "sqlite:///run.db", None),
-        ("plain/path.db", "plain/path.db", None),
+        ("postgresql://u:p%40w@h:5432/db?sslpassword=x", "postgresql://u:***@h:5432/db", ("p%40w", "x")),
+        ("postgresql:///db?host=/run&password=pw", "postgresql:///db", ("pw",)),
+        ("postgresql://u:a?b@h/db", "postgresql://u:***@h/db", ("a?b",)),
+        ("postgresql://u:a/b#c@h/db", "postgresql://u:***@h/db", ("a/b#c",)),
+        ("postgresql://u@server:pw@h/db", "postgresql://u@server:***@h/db", ("pw",)),
+        ("postgresql://u@h:5432/db", "postgresql://u@h:5432/db", ()),
+        ("postgresql://u:a@b@h/db", "postgresql://u:***@h/db", ("a@b",)),
+        ("postgresql://u:pw@[::1]:5432/db?application_name=a@b", "postgresql://u:***@[::1]:5432/db", ("pw",)),
+        ("postgresql://u@h/db", "postgresql://u@h/db", ()),
+        ("postgresql://h/db?application_name=a@b", "postgresql://h/db", ()),
+        ("http://proxy:3128", "http://proxy:3128", ()),
+        ("sqlite:///run.db", "sqlite:///run.db", ()),
+        ("plain/path.db", "plain/path.db", ()),
     ],
 )
-def test_url_password(url: str, hidden: str, password: str | None) -> None:
-    """A URL's password is found, and is not shown."""
-    assert (hide_password(url), url_password(url)) == (hidden, password)
+def test_url_passwords(url: str, hidden: str, passwords: tuple[str, ...]) -> None:
+    """A URL's password is found and not shown, whatever stands in it, and whoever reads it."""
+    assert (hide_password(url), url_passwords(url)) == (hidden, passwords)
 
 
 @pytest.mark.parametrize(

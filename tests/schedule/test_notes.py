@@ -28,11 +28,21 @@ def test_notes_are_read_again(tmp_path: Path) -> None:
 
     again = Notes(tmp_path / "s.json")
     again.load()
-    assert again.get(NIGHT) == Note("30 2 * * *", "Europe/Berlin", at("2026-11-25T01:30"), open=True)
+    settled = Note("30 2 * * *", "Europe/Berlin", at("2026-11-25T01:30"), open=True, settled=True)
+    assert again.get(NIGHT) == settled
     again.settle("night", is_open=False)
     assert json.loads((tmp_path / "s.json").read_text())["profiles"]["night"]["open"] is False
     assert stat.S_IMODE((tmp_path / "s.json").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
+
+
+def test_notes_of_before_are_read(tmp_path: Path) -> None:
+    """They do not say whether their time was a start."""
+    fields = '{"cron": "30 2 * * *", "time_zone": "UTC", "through": "2026-11-24T02:30:00+00:00", "open": false}'
+    (tmp_path / "s.json").write_text(f'{{"version": 1, "profiles": {{"night": {fields}}}}}')
+    notes = Notes(tmp_path / "s.json")
+    notes.load()
+    assert notes.get(NIGHT) == Note("30 2 * * *", "UTC", at("2026-11-24T02:30"))
 
 
 def test_a_beginning_keeps_what_fits_and_forgets_the_rest(tmp_path: Path) -> None:

@@ -164,6 +164,25 @@ def test_with_what_a_scheduler_begins(note: Note | None, first: str) -> None:
     assert first_start(profile("30 2 * * *"), note, NOW) == at(first)
 
 
+@pytest.mark.parametrize("jitter", [600.0, 1800.0])
+def test_a_night_that_was_run_is_not_owed_again(jitter: float) -> None:
+    """Neither on a host of another name, as every new container has one, nor with another jitter."""
+    before, nightly = profile("30 2 * * *", jitter=1200.0), profile("30 2 * * *", jitter=jitter)
+    for number in range(50):
+        ran = next_start(before, at("2026-11-24T00:00"), host="old")
+        note = Note("30 2 * * *", "UTC", ran, settled=True)
+        first = first_start(nightly, note, NOW, host=f"new-{number}")
+        assert at("2026-11-25T02:30") <= first <= at("2026-11-25T03:00")
+
+
+def test_a_new_profile_keeps_its_first_start() -> None:
+    """It was begun after the moment and before its start: a restart in between loses nothing."""
+    nightly = profile("30 2 * * *", jitter=1800.0)
+    start = next_start(nightly, at("2026-11-24T00:00"), host="h")
+    begun = at("2026-11-24T02:30") + (start - at("2026-11-24T02:30")) / 2
+    assert first_start(nightly, Note("30 2 * * *", "UTC", begun), begun, host="h") == start
+
+
 @pytest.mark.parametrize(
     ("cron", "more", "first", "owed"),
     [

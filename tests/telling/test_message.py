@@ -143,6 +143,18 @@ def test_no_cell_of_the_input_is_told() -> None:
     assert "jane" not in body
 
 
+def test_no_id_of_a_person_is_told() -> None:
+    """A conflict names the present owner, and a stop may name its row's; which workspace stopped is told."""
+    person, workspace = "ad6daf45-0000-4111-8111-111111111111", "11111111-1111-4111-8111-111111111111"
+    sentence = f"it belongs to user {person.upper()}, and takeover is refused"
+    conflict = Failure(Outcome.CONFLICT, None, 1, 7, sentence, None)
+    stop = Stop(StopCause.CANARY, f"row 7 is conflict ({sentence})", workspace)
+    body = told(report(failures=(conflict,), stops=(stop,))).body
+    assert "- 1 row conflict; e.g. row 7: it belongs to user (id), and takeover is refused" in body
+    assert person not in body.lower()
+    assert workspace in body
+
+
 @pytest.mark.parametrize("text", ["two\nlines", "\x1b[2J", "a\u2028b"])
 def test_foreign_words_stay_on_their_line(text: str) -> None:
     """Neither a name nor a message of the service makes a line of its own."""

@@ -6,6 +6,7 @@ people or credentials, no columns of the input.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -25,6 +26,7 @@ __all__ = ["Ended", "Message", "of_ended", "of_error"]
 
 MOST_LINES: Final = 5
 """Of a kind: failures, stops, warnings."""
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 LONGEST_TEXT: Final = 300
 """Characters of a text of foreign origin."""
 
@@ -129,7 +131,7 @@ def _warnings(warnings: Mapping[str, int]) -> Iterator[str]:
 
 
 def _stops(stops: Sequence[Stop]) -> Iterator[str]:
-    return _listed("", [f"Stopped{_whose(stop.workspace_id)}: {_plain(stop.message)}" for stop in stops])
+    return _listed("", [f"Stopped{_whose(stop.workspace_id)}: {_nameless(stop.message)}" for stop in stops])
 
 
 def _whose(workspace_id: str | None) -> str:
@@ -139,7 +141,7 @@ def _whose(workspace_id: str | None) -> str:
 def _kind(failure: Failure) -> str:
     kind = f"{failure.outcome.value}{f', {_plain(failure.error_type)}' if failure.error_type else ''}"
     # What is wrong with a row of the input is told by repeating a cell of it.
-    said = f": {_plain(failure.message)}" if failure.message and failure.outcome is not Outcome.INVALID else ""
+    said = f": {_nameless(failure.message)}" if failure.message and failure.outcome is not Outcome.INVALID else ""
     return f"{_rows(failure.rows)} {kind}; e.g. row {failure.example_row}{said}"
 
 
@@ -153,6 +155,11 @@ def _listed(heading: str, lines: list[str]) -> Iterator[str]:
     yield from lines[:MOST_LINES]
     if len(lines) > MOST_LINES:
         yield f"… and {len(lines) - MOST_LINES} more"
+
+
+def _nameless(text: str) -> str:
+    """Plain, and without the ids of people and credentials that a sentence may name."""
+    return _plain(_ID.sub("(id)", text))
 
 
 def _plain(text: str, *, longest: int = LONGEST_TEXT) -> str:

@@ -37,7 +37,7 @@ from worker.config.sources import (
     read_toml,
     toml_layer,
 )
-from worker.config.values import url_password
+from worker.config.values import url_passwords
 from worker.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ class Settings(LayeredSettings):
 
     def secret_values(self) -> tuple[str, ...]:
         """Every secret that these settings hold, in the clear, for whatever removes them from output."""
-        passwords = (url_password(self.output.ledger), url_password(self.target.proxy))
-        spellings = (form for word in passwords if word for form in (word, unquote(word)))
+        passwords = (*url_passwords(self.output.ledger), *url_passwords(self.target.proxy))
+        spellings = (form for word in passwords for form in (word, unquote(word)))
         urls = (secret for url in self.telling.notify for secret in notify_secrets(url))
         return tuple(dict.fromkeys((*self.target.credentials.secret_values(), *spellings, *urls)))
 
@@ -178,8 +178,13 @@ def _load(  # noqa: PLR0913, PLR0917 - the parts of one load, from two callers
         toml_layer(cls, document, config_file or Path(), problems),
     )
     if credentials is None:
-        credentials = find_credentials(tables, {**dotenv, **environ}, problems)
+        credentials = find_credentials(tables, {**dotenv, **_filled(environ)}, problems)
     return _build(cls, layers, credentials, problems)
+
+
+def _filled(environ: Mapping[str, str]) -> dict[str, str]:
+    """An empty variable counts as unset."""
+    return {name: value for name, value in environ.items() if value}
 
 
 def _build(

@@ -29,7 +29,7 @@ __all__ = [
     "parse_proxy",
     "parse_seconds",
     "resolve_deadline",
-    "url_password",
+    "url_passwords",
 ]
 
 Deadline = time | timedelta
@@ -216,14 +216,26 @@ def parse_proxy(value: object) -> str:
     return str(value).strip().rstrip("/")
 
 
-def url_password(url: str | None) -> str | None:
-    """The password in a URL, as written there; None where there is none or it is no URL."""
+_USER_PART = re.compile(r"(?P<name>[^:/]*)(?::(?P<password>[^@]*(?:@[^/?#@]*)*))?@")
+"""Of a URL, as SQLAlchemy reads it, which takes `/`, `?` and `#` in a password as they stand; and as `urlsplit` does,
+which takes an `@`: whoever is to read it, no part of the password is shown."""
+
+_SECRET_PARAMETERS = frozenset({"password", "sslpassword"})
+"""libpq's."""
+
+
+def url_passwords(url: str | None) -> tuple[str, ...]:
+    """The passwords in a URL, as written there: the user's, and those in its query."""
     if url is None or "://" not in url:
-        return None
-    try:
-        return urlsplit(url).password or None
-    except ValueError:
-        return None
+        return ()
+    rest = url.split("://", 1)[1]
+    user = _USER_PART.match(rest)
+    found = [user["password"]] if user and user["password"] else []
+    query = (rest[user.end() :] if user else rest).partition("?")[2]
+    found += [
+        value for name, _, value in (part.partition("=") for part in query.split("&")) if name in _SECRET_PARAMETERS
+    ]
+    return tuple(password for password in found if password)
 
 
 def hide_password(url: str) -> str:
@@ -231,10 +243,10 @@ def hide_password(url: str) -> str:
     if "://" not in url:
         return url
     scheme, rest = url.split("://", 1)
-    rest = rest.partition("?")[0]
-    user, at, host = rest.rpartition("@")
-    name, colon, _ = user.partition(":")
-    return f"{scheme}://{name}{colon}{'***' if colon else ''}{at}{host}"
+    if (user := _USER_PART.match(rest)) is None:
+        return f"{scheme}://{rest.partition('?')[0]}"
+    hidden = "" if user["password"] is None else ":***"
+    return f"{scheme}://{user['name']}{hidden}@{rest[user.end() :].partition('?')[0]}"
 
 
 def parse_codes(value: object) -> tuple[str, ...]:

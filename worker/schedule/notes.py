@@ -37,6 +37,8 @@ class Note:
     """Every start until then is settled: run, missed, or not owed."""
     open: bool = False
     """The run of `through` was begun, and no end of it was seen."""
+    settled: bool = False
+    """Whether `through` is a start, and not only the time at which the profile was new."""
 
     def fits(self, profile: Profile) -> bool:
         """Whether the profile's times are still those that were noted."""
@@ -101,6 +103,7 @@ class Notes:
         self._notes[name] = replace(
             note,
             through=note.through if through is None else through,
+            settled=note.settled or through is not None,
             open=note.open if is_open is None else is_open,
         )
         try:
@@ -121,6 +124,7 @@ class Notes:
 
 def _note(*, through: str, **fields: object) -> Note:
     moment = datetime.fromisoformat(through)
+    settled = fields.pop("settled", False)  # notes of before have none
     if moment.tzinfo is None or set(fields) != {"cron", "time_zone", "open"}:
         raise ValueError("is no note")
     return Note(
@@ -128,6 +132,7 @@ def _note(*, through: str, **fields: object) -> Note:
         time_zone=str(fields["time_zone"]),
         through=moment.astimezone(UTC),
         open=fields["open"] is True,
+        settled=settled is True,
     )
 
 

@@ -43,21 +43,29 @@ def next_start(profile: Profile, after: datetime, *, host: str = "") -> datetime
     moment = after - timedelta(seconds=profile.jitter)
     while True:
         moment = next_moment(profile, moment)
-        chance = Random(f"{host}/{profile.name}/{moment.isoformat()}")  # noqa: S311 - spreads load, hides nothing
-        start = moment + timedelta(seconds=round(chance.uniform(0, profile.jitter)))
-        if start > after:
+        if (start := _start_of(profile, moment, host)) > after:
             return start
+
+
+def _start_of(profile: Profile, moment: datetime, host: str) -> datetime:
+    chance = Random(f"{host}/{profile.name}/{moment.isoformat()}")  # noqa: S311 - spreads load, hides nothing
+    return moment + timedelta(seconds=round(chance.uniform(0, profile.jitter)))
 
 
 def first_start(profile: Profile, note: Note | None, now: datetime, *, host: str = "") -> datetime:
     """The start with which a scheduler begins (UTC); one that lies before `now` is late, and owed or skipped.
 
     A profile that is new, or whose times were changed, owes nothing from before. A run that was begun and not
-    ended, because the machine or the scheduler stopped, is owed: its command goes on from there.
+    ended, because the machine or the scheduler stopped, is owed: its command goes on from there. A moment that has had
+    its start has no other one, on whatever host and with whatever jitter the scheduler begins anew.
     """
     if note is None or not note.fits(profile):
         return next_start(profile, now, host=host)
-    return note.through if note.open else next_start(profile, note.through, host=host)
+    if note.open:
+        return note.through
+    if note.settled:
+        return _start_of(profile, next_moment(profile, note.through), host)
+    return next_start(profile, note.through, host=host)
 
 
 def is_owed(profile: Profile, first: datetime, now: datetime, *, host: str = "") -> bool:
