@@ -18,8 +18,10 @@ from worker.errors import UsageError
 from worker.executor import Executor, reopen
 from worker.intake import Intake
 from worker.ledger import Ledger
+from worker.ledger.chains import chain_of
 from worker.ledger.opening import finish_staging
 from worker.ledger.runs import Run, discard_run, discard_staging, find_alike
+from worker.ledger.undos import find_undo
 from worker.paths import Paths
 from worker.readers import ReadOptions, hash_file
 from worker.results import check_destination
@@ -138,12 +140,21 @@ class _Batch:
                 return await executor.execute(partial(self._open, staged, sha256), recover=recover)
             await asyncio.to_thread(discard_run, self._engine, staged.run_no)
         if run.state == "finished":
+            undo = await asyncio.to_thread(self._undo_of, run)
+            if undo is not None:
+                raise UsageError(
+                    f"run {run.id} has sent this input, and run {undo.id} undoes it; nothing was sent. If the "
+                    "credentials are to be assigned once more, run the same command with --again"
+                )
             note = (
                 f"run {run.id} has already sent this input; --again sends it once more, "
                 "`assign-worker retry` only what did not succeed"
             )
             return await executor.finish(run, note=note)
         return await executor.execute(partial(reopen, self._engine, run), recover=recover)
+
+    def _undo_of(self, run: Run) -> Run | None:
+        return find_undo(self._engine, chain_of(self._engine, run.run_no))
 
     async def _find_alike(self, sha256: str) -> Run | None:
         # What a sync found last night says nothing of tonight: a finished one is no reason not to look again.

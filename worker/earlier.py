@@ -81,7 +81,9 @@ def check_workspace(engine: Engine, run: Run, workspace_id: str | None) -> None:
 
 
 def is_for_one_workspace(settings: Settings) -> bool:
-    """Whether all there is is one API key, which opens one workspace."""
+    """Whether all there is, and all that was promised, is one API key, which opens one workspace."""
     credentials = settings.target.credentials
     default = credentials.default
-    return default is not None and default.kind is KeyKind.API_KEY and not credentials.workspaces
+    if default is None or default.kind is not KeyKind.API_KEY:
+        return False
+    return not credentials.workspaces and not credentials.missing

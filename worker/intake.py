@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,9 @@ class Intake:
     def spec(self, header: tuple[str, ...] | None = None) -> RunSpec:
         """What makes it the same run as another one."""
         settings = self._settings
-        name = self._input.name if self._input is not None else "stdin"
+        name = "stdin"
+        if self._input is not None:  # bytes that are no UTF-8 are shown, since no ledger takes them
+            name = os.fsencode(self._input.name).decode("utf-8", "backslashreplace")
         input_format = self._options.format_of(self._input)
         parse = {
             "format": input_format,

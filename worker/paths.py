@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from worker.config import Settings
     from worker.ledger.runs import Run
 
-__all__ = ["DEFAULT_LEDGER", "Paths"]
+__all__ = ["DEFAULT_LEDGER", "Paths", "spare_input"]
 
 DEFAULT_LEDGER: Final = "assign-ledger.db"
 
@@ -45,6 +45,8 @@ class Paths:
         if ledger is None or rehearsal:
             ledger = str(folder / ("assign-ledger.rehearsal.db" if rehearsal else DEFAULT_LEDGER))
         paths = cls(source, ledger, results)
+        if str(results) == "-":
+            raise UsageError("--results names a file, not stdout; `assign-worker results -o -` writes a run's there")
         if source is not None and _same(results, source):
             raise UsageError(f"--results {results} is the input itself; name another file")
         if "://" not in ledger:
@@ -59,11 +61,12 @@ class Paths:
         """For what works from the ledger: results as the run itself would name them, beside the ledger.
 
         Raises:
-            UsageError: results would overwrite the ledger.
+            UsageError: results would overwrite the ledger, or the input where that is beside it or here.
         """
         ledger = cls.ledger_of(settings)
         folder = Path() if "://" in ledger else Path(ledger).parent
         results = settings.output.results or folder / f"{_stem(Path(run.input_name))}.results.{run.input_format}"
+        spare_input(results, run, folder)
         if "://" not in ledger and _same(results, Path(ledger)):
             raise UsageError(f"--results {results} is the ledger; name another file")
         return cls(None, ledger, results)
@@ -72,6 +75,16 @@ class Paths:
     def ledger_of(settings: Settings) -> str:
         """The ledger that the settings name, or the one in the current folder."""
         return settings.output.ledger or DEFAULT_LEDGER
+
+
+def spare_input(results: Path, run: Run, folder: Path) -> None:
+    """Make sure that results leave the run's input alone, where it is still in `folder` or in the current one.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if any(_same(results, place / run.input_name) for place in (folder, Path())):
+        raise UsageError(f"{results} is the input of run {run.id}; name another file for the results")
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -69,7 +69,7 @@ async def ask_workspace(
             return Preflight(
                 stop=Stop(
                     StopCause.OUTAGE,
-                    f"the service did not answer for {clock() - began:.0f} s (last: {attempt.error_type}: "
+                    f"the service did not answer within a patience of {patience:g} s (last: {attempt.error_type}: "
                     f"{attempt.error_message}); run the same command again when it is back",
                 )
             )

@@ -196,6 +196,56 @@ def test_a_finished_input_is_not_sent_again(service: Service, tmp_path: Path) ->
     assert service.assigns() == before + 20
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["results", "-o", "jobs.csv"],
+        ["retry", "--outcome", "failed", "--results", "jobs.csv"],
+        ["verify", "--results", "./jobs.csv"],
+        ["undo", "--results", "jobs.csv"],
+    ],
+)
+def test_results_leave_the_input_alone(service: Service, tmp_path: Path, command: list[str]) -> None:
+    """Whatever works from the ledger knows what the run's input was called."""
+    jobs = write_jobs(tmp_path / "jobs.csv", make_jobs(3))
+    assert call(["run", jobs, "--takeover", "refuse"], service.environ()).code == 0
+    before = jobs.read_bytes()
+    ended = call(command, service.environ())
+    assert ended.code == 2
+    assert "is the input of run" in ended.err
+    assert jobs.read_bytes() == before
+
+
+def test_results_are_no_stream(service: Service, tmp_path: Path) -> None:
+    """`-` is stdout elsewhere, and would be a file of that name here."""
+    ended = call(["run", write_jobs(tmp_path / "jobs.csv", make_jobs(1)), "--results", "-"], service.environ())
+    assert ended.code == 2
+    assert "results -o -" in ended.err
+    assert not (tmp_path / "-").exists()
+
+
+def test_a_name_that_is_no_utf_8(service: Service, tmp_path: Path) -> None:
+    """The file is sent, and its name told with the bytes that no ledger takes."""
+    jobs = write_jobs(tmp_path / os.fsdecode(b"n\xe9.csv"), make_jobs(2))
+    ended = call(["run", jobs, "--json"], service.environ())
+    assert ended.code == 0, ended.err
+    (listed,) = call(["runs", "--json"], {}).document()
+    assert listed["name"] == "n\\xe9.csv"
+
+
+def test_a_key_that_was_promised_stops_its_workspace(service: Service, tmp_path: Path) -> None:
+    """Its variable is not set: its rows wait for it, and are not refused for being another workspace's."""
+    other, (here, there) = "11111111-1111-4111-8111-111111111111", make_jobs(2)
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text("\n".join(json.dumps(job) for job in (here, {**there, "workspace_id": other})))
+    config = tmp_path / "worker.toml"
+    config.write_text(f'[workspaces."{other}"]\napi_key_env = "SEAM_API_KEY_NORTH"\n')
+    ended = call(["run", jobs, "--config", config, "--json"], service.environ())
+    assert ended.code == 3, ended.err
+    assert told(ended.document()) == {"assigned": 1, "pending": 1}
+    assert "SEAM_API_KEY_NORTH is not set" in ended.out
+
+
 def test_a_missing_key_is_exit_2(tmp_path: Path) -> None:
     """Said before anything is made."""
     ended = call(["run", write_jobs(tmp_path / "jobs.csv", make_jobs(1))], {})

@@ -168,6 +168,16 @@ def test_a_run_ends_together_with_its_jobs(shared: Ledger, monkeypatch: pytest.M
     assert (get_run(shared.engine, run.run_no).state, jobs(shared)) == ("finished", [])
 
 
+def test_a_run_that_is_cancelled_twice_took_its_time_once(shared: Ledger) -> None:
+    """What it had been sent for until the first time."""
+    run = submitted(shared)
+    with shared.engine.begin() as connection:
+        connection.execute(text(f"UPDATE runs SET started_at = {time.time() - 100}"))
+    for _ in range(3):
+        cancel(shared.engine, run, "cancelled")
+    assert 100 <= get_run(shared.engine, run.run_no).sending_seconds < 110
+
+
 def test_a_run_that_has_ended_is_not_cancelled(shared: Ledger) -> None:
     """Its end came between the look at it and the cancel."""
     run = submitted(shared)

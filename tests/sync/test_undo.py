@@ -54,6 +54,20 @@ async def test_every_owner_is_restored(tmp_path: Path) -> None:
     assert [record["outcome"] for record in records] == ["assigned"] * 10 + ["unassigned"] * 10
 
 
+async def test_what_was_undone_does_not_pass_for_sent(tmp_path: Path) -> None:
+    """The same file is neither told to be assigned nor assigned unasked."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        jobs, plain = write(tmp_path / "jobs.csv", [(1, 200), (2, 200)]), settings(server, takeover="refuse")
+        await run_batch(jobs, plain)
+        undone = await undo_run(None, on(server, tmp_path))
+        sent = assigns(server)
+        with pytest.raises(UsageError, match=rf"run {undone.run_id} undoes it; nothing was sent.*--again"):
+            await run_batch(jobs, plain)
+        assert assigns(server) == sent
+        report = await run_batch(jobs, plain, again=True)
+    assert report.outcomes == {Outcome.ASSIGNED: 2}
+
+
 async def test_rows_that_changed_since_stay(tmp_path: Path) -> None:
     """Somebody gave two of them to others after the run: those are conflicts."""
     async with service(**IN_ONE_SYSTEM) as server:

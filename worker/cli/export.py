@@ -12,6 +12,7 @@ import click
 from worker.cli.stdout import writing
 from worker.ledger.queries import stream_export
 from worker.ledger.runs import get_run
+from worker.paths import spare_input
 from worker.results import export_results, format_of
 from worker.results.formats import CsvFormat, JsonlFormat
 
@@ -42,6 +43,7 @@ def export(engine: Engine, reference: str | None, target: str, kind: _Kind | Non
     if target == STDOUT:
         _to_stdout(engine, run, kind or format_of(target, run), output)
         return
+    spare_input(Path(target), run, Path(engine.url.database or "").parent)
     summary = export_results(
         engine,
         run,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from worker.cli.loading import begin
-from worker.cli.options import GroupedCommand, as_json, config, declare, setting, takes_no_key
+from worker.cli.options import GroupedCommand, as_json, config, declare, option, setting, takes_no_key
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,11 +43,13 @@ _MEANING: Final = {
     takes_no_key,
     config,
     as_json,
+    option("Record", "--results", metavar="FILE", help="Write every row, with its sentence. Default: none."),
+    option("Sending", "--takeover", metavar="allow|refuse", help="Of what somebody else has. Default: refuse."),
     setting(
         *("format", "encoding", "map"),
-        *("ledger", "results", "name", "include_codes", "raw_cells"),
+        *("ledger", "name", "include_codes", "raw_cells"),
         *("endpoint", "proxy", "ca_file"),
-        *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "takeover"),
+        *("concurrency", "rate", "timeout", "max_attempts", "outage_patience"),
         *("log_format", "log_level", "quiet", "progress"),
     ),
 )

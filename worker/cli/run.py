@@ -20,7 +20,7 @@ STDIN: Final = "-"
     "run",
     cls=GroupedCommand,
     epilog="""Keys come from SEAM_API_KEY (or SEAM_PERSONAL_ACCESS_TOKEN with SEAM_WORKSPACE_ID), or from the
-    files that --config names. Every option is a variable too: ASSIGN_WORKER_MAX_ATTEMPTS.
+    files that --config names. What a file of settings may hold is a variable too: ASSIGN_WORKER_MAX_ATTEMPTS.
 
     Exit codes: 0 every row is assigned or unchanged; 1 some row needs a look; 2 nothing was sent; 3 stopped
     early, resumable; 4 another process holds the ledger; 130 and 143 interrupted, resumable.""",

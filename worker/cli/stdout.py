@@ -57,5 +57,6 @@ def may_close() -> Iterator[None]:
 
 def print_json(document: object) -> None:
     """Write one JSON document, and nothing else, to stdout."""
-    with may_close():
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    with may_close():  # what is no UTF-8 in a file's name is written as JSON writes it
+        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode())

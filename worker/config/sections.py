@@ -149,7 +149,9 @@ class Guards(_Section):
     """As many failed rows as this are borne."""
     max_takeovers: Annotated[_BoundOfRows, Leaf("a number of rows (20) or a percentage (5%)")] = None
     """So many credentials of other people may a sync take; more, and it sends nothing at all."""
-    canary: Annotated[Annotated[int, _Number, Field(ge=1)] | None, Leaf("a number of rows from 1")] = None
+    canary: Annotated[
+        Annotated[int, _Number, Field(ge=1, le=1_000_000_000)] | None, Leaf("a number of rows from 1 to 1000000000")
+    ] = None
     """So many rows go alone, and the rest only if all of them are well."""
     fail_on_warning: Annotated[
         tuple[str, ...], BeforeValidator(parse_codes), Leaf("a warning code, such as needs_to_be_reissued")

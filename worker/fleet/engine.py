@@ -16,7 +16,7 @@ from procrastinate.manager import JobManager
 from procrastinate.schema import SchemaManager
 from sqlalchemy import event
 
-from worker.ledger.postgres import SCHEMA
+from worker.ledger.postgres import CONNECT, SCHEMA
 from worker.ledger.store import store_of
 from worker.logs import get_logger
 
@@ -155,7 +155,7 @@ def make_app(url: str, *, patience: float, on_failure: Callable[[Exception], Non
         max_size=_CONNECTIONS,
         timeout=patience,
         configure=configure,
-        kwargs={"application_name": "assign-worker fleet", "connect_timeout": 10},
+        kwargs={**CONNECT, "application_name": "assign-worker fleet"},
     )
     app = App(connector=connector)
     app.job_manager = OwnJobs(connector, on_failure)

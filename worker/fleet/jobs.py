@@ -227,10 +227,10 @@ def cancel(engine: Engine, run: Run, message: str) -> int:
 def _end(
     connection: Connection, run_no: int, *, finished: bool, cause: str | None = None, message: str | None = None
 ) -> None:
-    """It has been sent since its first claim, or its revival."""
+    """It has been sent since its first claim, or its revival, unless it was ended before and is no more."""
     now = time.time()
-    began: float | None = connection.execute(select(runs.c.started_at).where(runs.c.run_no == run_no)).scalar_one()
-    seconds = 0.0 if began is None else max(now - began, 0.0)
+    began, ended = connection.execute(select(runs.c.started_at, runs.c.stop_cause).where(runs.c.run_no == run_no)).one()
+    seconds = 0.0 if began is None or ended is not None else max(now - began, 0.0)
     end_execution(connection, run_no, finished=finished, cause=cause, message=message, seconds=seconds, now=now)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["SCHEMA", "open_postgres", "server_of"]
+__all__ = ["CONNECT", "SCHEMA", "open_postgres", "server_of"]
 
 SCHEMA: Final = "assign_worker"
 
@@ -37,7 +37,7 @@ _SESSION: Final = (
 _POOLED: Final = 5
 """Connections that stay when they are not needed."""
 _CONNECTIONS: Final = 15
-_CONNECT: Final = {
+CONNECT: Final = {
     "connect_timeout": "10",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
@@ -97,7 +97,7 @@ def open_postgres(url: str, *, place: str, create: bool, connections: int | None
 def _engine(url: str, place: str, connections: int) -> Engine:
     try:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
-        parsed = parsed.set(query={**_CONNECT, **parsed.query})
+        parsed = parsed.set(query={**CONNECT, **parsed.query})
         engine = create_engine(
             parsed,
             hide_parameters=True,  # errors must not carry rows

@@ -34,6 +34,6 @@ def command(run: str, *, config_file: str | None, **flags: Any) -> None:  # noqa
     with Ledger(url, exclusive=True) as ledger:
         found = get_run(ledger.engine, run)
         if not is_fleets(found) or found.state != "open":
-            raise UsageError(f"run {found.id} is {'finished' if found.state == 'finished' else 'not of a fleet'}")
+            raise UsageError(f"run {found.id} is {found.state if is_fleets(found) else 'not of a fleet'}")
         stopped = cancel(ledger.engine, found, "cancelled; `assign-worker fleet submit` of the same file lets it go on")
-    click.echo(f"Run {found.id} is cancelled: {stopped} shard{'' if stopped == 1 else 's'} that were not done.")
+    click.echo(f"Run {found.id} is cancelled: {stopped} job{' that was' if stopped == 1 else 's that were'} not done.")

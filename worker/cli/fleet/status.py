@@ -104,7 +104,7 @@ def _page(status: FleetStatus) -> Iterator[RenderableType]:
     from worker.cli.page import cell, plain_table  # noqa: PLC0415 - slow to import
 
     run = status.run
-    state = "finished" if run.state == "finished" else run.stop_cause or "under way"
+    state = run.state if run.state != "open" else run.stop_cause or "under way"
     yield cell(f"Run {run.id} of {run.name}: {state}", "bold")
     places = sorted(status.places, key=_is_done)
     table = plain_table("workspace", "rows", "settled", "rows/s", "shards", numbers=("rows", "settled", "rows/s"))

@@ -76,5 +76,5 @@ def _told(submitted: Submitted) -> str:
     if run.state == "finished":
         return f"Run {run.id} has already sent this input; --again sends it once more."
     if submitted.is_new:
-        return f"Run {run.id}: {amount(run.rows)} rows in {amount(submitted.jobs)} shards wait for workers."
+        return f"Run {run.id}: {amount(run.rows)} rows in {amount(submitted.jobs)} jobs wait for workers."
     return f"Run {run.id} of this input is under way; `assign-worker fleet status {run.id}` shows how far it is."
