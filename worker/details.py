@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from worker.lane import Lane
-    from worker.models import Job, Result
+    from worker.models import Attempt, Job, Result
     from worker.reading import Rules
     from worker.settling import Road, Settler
     from worker.supply import Supply
@@ -55,7 +55,7 @@ async def read_details(  # noqa: PLR0913 - the parts that it joins
                 failures=lambda: state.failures,
                 sleep=partial(road.sleep, state),
             )
-            record(outcomes.details(job, reading, include_codes=rules.include_codes))
+            record(_given(job, outcomes.details(job, reading, include_codes=rules.include_codes), reading))
 
     for queue in [queue for queue in queues if queue.details_due]:
         after_row = 0
@@ -67,3 +67,10 @@ async def read_details(  # noqa: PLR0913 - the parts that it joins
             async with asyncio.TaskGroup() as group:
                 for job in jobs:
                     group.create_task(read(job, queue.lane))
+
+
+def _given(job: Job, result: Result, reading: Attempt) -> Result:
+    """The details without the person, if another one has the credential by now: this row gave it to nobody else."""
+    if not outcomes.names_another(job, reading.credential):
+        return result
+    return result._replace(assigned_acs_user_id=None, assigned_user_identity_id=None)

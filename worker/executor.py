@@ -28,6 +28,7 @@ from worker.ledger.claimed import ClaimedRun
 from worker.ledger.claims import hold_run
 from worker.ledger.doubts import doubt_open_rows
 from worker.ledger.intentions import Intention, decide_by_owners, unread_shards, wanted_by_sync
+from worker.ledger.opening import mark_doubtful
 from worker.ledger.queries import count_by_workspace, group_rows
 from worker.ledger.readings import Readings
 from worker.ledger.runs import RUN, get_run, learn_workspace, note_stop
@@ -35,6 +36,7 @@ from worker.ledger.shards import has_open_rows
 from worker.ledger.staging import reject_other_workspaces
 from worker.ledger.store import store_of
 from worker.ledger.tables import owners
+from worker.ledger.undos import UNDO
 from worker.models import Outcome, StopCause
 from worker.preflight import Preflight, ask_workspace
 from worker.report import RunReport, build_report
@@ -270,6 +272,9 @@ def reopen(engine: Engine, run: Run, workspace_id: str | None) -> Run:
         ConfigError: it is not.
     """
     check_workspace(engine, run, workspace_id)
+    if run.kind != UNDO:
+        with engine.begin() as connection:
+            mark_doubtful(connection, run)  # a run that came in between may have left the same credential in doubt
     return run if workspace_id is None else learn_workspace(engine, run.run_no, workspace_id)
 
 

@@ -309,8 +309,16 @@ class Pipeline:
         """`Road.until_settling`: the end of fresh rows, or a window full of rows that wait; then `not_before`."""
         self._traffic.refuse_if_stopped(row.lane)
         if not self._supply.over:
-            await self._waits.until_over(row.lane)
+            if self._is_clogged(self._waits.for_the_end + 1):
+                self._waits.tell_over()  # no later row can ask for room
+            else:
+                await self._waits.until_over(row.lane)
         await self.sleep(row, not_before - self._loop.time())
+
+    def halt(self, row: RowState, cause: StopCause, message: str) -> None:
+        """`Road.halt`: end the row's lane, and whoever waits in it."""
+        row.lane.halt(cause, message)
+        self._traffic.note_stopped(row.lane)
 
     # Ends: of fresh rows, of a lane, of the run.
 
@@ -338,8 +346,12 @@ class Pipeline:
 
     def on_window_full(self) -> None:
         """`Consumer.on_window_full`: rows that wait for the end of sending must not keep it from coming."""
-        if self._waits.for_the_end * 2 >= self._supply.window.size:
+        if self._is_clogged(self._waits.for_the_end):
             self._waits.tell_over()
+
+    def _is_clogged(self, waiting: int) -> bool:
+        window = self._supply.window
+        return window.room <= 0 and waiting * 2 >= window.size
 
     def on_broken(self, error: BaseException) -> None:
         """`Consumer.on_broken`: something that is no row's business went wrong; drain, and raise it from `run`."""

@@ -91,6 +91,10 @@ class ReadingRoad(Protocol):
         """Wait, or raise `RowStopped`."""
         ...
 
+    def halt(self, row: RowState, cause: StopCause, message: str) -> None:
+        """End the row's lane."""
+        ...
+
 
 class _Said(Enum):
     ANSWERED = auto()
@@ -158,8 +162,9 @@ class OwnerReader:
         if job.unassign:
             return Reading(Owner.WANTED if owner is None else Owner.OTHER, attempt, owner)
         if job.user_key is UserKey.ACS_USER:
-            kind = Owner.NOBODY if owner is None else Owner.WANTED if owner == job.user_id else Owner.OTHER
-            return Reading(kind, attempt, owner)
+            if owner is None:  # a person may have it who is no user of this system
+                return Reading(Owner.NOBODY if credential.user_identity_id is None else Owner.OTHER, attempt)
+            return Reading(Owner.WANTED if owner == job.user_id else Owner.OTHER, attempt, owner)
         if credential.user_identity_id is not None:
             return Reading(Owner.WANTED if credential.user_identity_id == job.user_id else Owner.OTHER, attempt, owner)
         if owner is None:
@@ -244,7 +249,8 @@ class OwnerReader:
         if probe.verdict is Verdict.DONE:
             return True
         if probe.verdict in {Verdict.FORBIDDEN, Verdict.REFUSED, Verdict.HALT}:
-            row.lane.halt(
+            self._road.halt(
+                row,
                 StopCause.KEY_REFUSED,
                 f"the key may neither assign nor list ({refusal.error_type}: {refusal.error_message}); "
                 "check its rights, then run the same command again",

@@ -102,6 +102,8 @@ def _success(call: Call, status: int, body: bytes) -> Reading:
             reply = AssignReply.model_validate_json(body)
         except ValidationError as error:
             return _unusable(body, error)
+        if reply.acs_credential is None and not (reply.ok or (reply.ok is None and not reply.model_extra)):
+            return _said_no(body)  # it says something else, an error perhaps
         return _said_no(body) if reply.ok is False else Reading(Verdict.DONE, reply.acs_credential)
     try:
         if call is Call.GET:

@@ -171,7 +171,9 @@ class Settler:
             case Owner.OTHER if self._rules.takeover_refused and row.owner is None:
                 return outcomes.conflict(row.job, reading.attempt, row.tries(), owner=reading.acs_user_id)
             case _:
-                if row.owner is None and not row.ever_ambiguous:
+                # Of a person who is no user of the credential's system nothing is known that could be given back.
+                is_known = reading.acs_user_id is not None or reading.owner is not Owner.OTHER
+                if row.owner is None and not row.ever_ambiguous and is_known:
                     row.knew(KnownOwner(reading.acs_user_id, reading.attempt.started_at))
                 row.maybe_applied = False
                 return None

@@ -21,7 +21,7 @@ from worker.execution import Execution
 from worker.lane import Endpoint, Lane
 from worker.ledger.readings import Found, Readings, Sought, Unsure
 from worker.ledger.tables import DETAIL_COLUMNS
-from worker.models import Attempt, Call, Job, Stop, UserKey, Verdict
+from worker.models import Attempt, Call, Job, Stop, StopCause, UserKey, Verdict
 from worker.reading import Owner, OwnerReader, RowState, Rules
 from worker.traffic import Traffic
 from worker.window import ShardQueue
@@ -255,3 +255,8 @@ class Survey:
     async def sleep(self, row: RowState, seconds: float) -> None:
         """`ReadingRoad.sleep`: wait, unless the lane is stopped."""
         await self._traffic.sleep(row.lane, seconds)
+
+    def halt(self, row: RowState, cause: StopCause, message: str) -> None:
+        """`ReadingRoad.halt`: end the lane, and whoever waits in it."""
+        row.lane.halt(cause, message)
+        self._traffic.note_stopped(row.lane)

@@ -128,11 +128,12 @@ class Traffic:
         if attempt.verdict is not Verdict.DONE:
             self._execution.limited += attempt.verdict is Verdict.LIMITED
             if lane.stop is not None:
-                self._note_stopped(lane)
+                self.note_stopped(lane)
         self.dispatch.ended(queue)
         return attempt
 
-    def _note_stopped(self, lane: Lane) -> None:
+    def note_stopped(self, lane: Lane) -> None:
+        """A lane has stopped: nobody goes on waiting in it."""
         if lane not in self._stopped:
             self._stopped.add(lane)
             self._on_lane_stopped(lane)

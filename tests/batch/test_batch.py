@@ -216,6 +216,23 @@ async def test_recover_reads_every_open_row_back(tmp_path: Path) -> None:
     assert report.outcomes[Outcome.UNCHANGED] + report.outcomes[Outcome.ASSIGNED] == 60
 
 
+async def test_what_another_run_left_in_doubt_meanwhile_is_read_before_it_is_sent(tmp_path: Path) -> None:
+    """A stopped run goes on after another one had its last credential in hand, and had it applied."""
+    async with service() as server:
+        jobs = write(tmp_path / "a.csv", [(number, 100) for number in range(1, 21)])
+        await run_batch(jobs, settings(server, concurrency=1), **stopped_at(2))
+        unknown: dict[str, Any] = {"shares": {"http_503": 1.0}, "times": 0, "applied_share": 1.0}
+        unread: dict[str, Any] = {"shares": {"invalid_400": 1.0}, "times": 0}
+        server.configure({"faults": unknown, "read_faults": unread})
+        other = await run_batch(write(tmp_path / "b.csv", [(20, 100)]), settings(server, timeout=1))
+        assert other.outcomes == {Outcome.IN_DOUBT: 1}
+        server.configure({"faults": {"shares": {"http_503": 0.0}}, "read_faults": {"shares": {"invalid_400": 0.0}}})
+        before = assigns(server)[uuid(20)]
+        report = await run_batch(jobs, settings(server))
+        assert assigns(server)[uuid(20)] == before
+    assert report.outcomes == {Outcome.ASSIGNED: 19, Outcome.UNCHANGED: 1}
+
+
 async def test_details_follow_void_replies(tmp_path: Path) -> None:
     """`{}` and an empty body count as success; what they left out is read afterwards."""
     jobs = write(tmp_path / "jobs.csv", [(number, 100) for number in range(1, 21)])

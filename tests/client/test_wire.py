@@ -83,6 +83,8 @@ async def test_what_counts_as_success(body: bytes, status: str) -> None:
     "body",
     [
         b'{"ok": false}',
+        b'{"error": {"type": "internal_error", "message": "x"}}',
+        b'{"message": "Service Unavailable"}',
         b'{"acs_credential": {"acs_credential_id": "x"}, "ok": false}',
         b"<html><body>Welcome</body></html>",
         b'{"acs_credential": {"acs_cred',

@@ -172,7 +172,7 @@ def test_a_run_that_is_cancelled_twice_took_its_time_once(shared: Ledger) -> Non
     """What it had been sent for until the first time."""
     run = submitted(shared)
     with shared.engine.begin() as connection:
-        connection.execute(text(f"UPDATE runs SET started_at = {time.time() - 100}"))
+        connection.execute(text("UPDATE runs SET started_at = :began"), {"began": time.time() - 100})
     for _ in range(3):
         cancel(shared.engine, run, "cancelled")
     assert 100 <= get_run(shared.engine, run.run_no).sending_seconds < 110

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,7 @@ from worker.window import Window
 
 if TYPE_CHECKING:
     from worker.pipeline import Pipeline
+    from worker.seam import AcsCredential
 
 ASSIGNED = Outcome.ASSIGNED
 
@@ -157,6 +158,41 @@ def test_forbidden_key_that_may_not_even_list_stops_the_run() -> None:
     execution = send(shards, seam, concurrency=1)
     assert execution.stops[0].cause is StopCause.KEY_REFUSED
     assert Outcome.FAILED not in execution.outcomes
+
+
+@pytest.mark.parametrize("sending", [{"rate": 2.0}, {"concurrency": 4, "rate": 1.0}])
+def test_a_key_that_may_do_nothing_ends_what_waits_for_its_turn(sending: dict[str, Any]) -> None:
+    """The probe's answer stops the workspace, and with it every row that is still in a queue."""
+    seam, shards = MemorySeam(forbidden_list=True), MemoryShards([job(row) for row in range(1, 9)])
+    seam.weather = lambda call, _: Fault.FORBIDDEN if call is Call.ASSIGN else None
+    execution = send(shards, seam, **sending)
+    assert [stop.cause for stop in execution.stops] == [StopCause.KEY_REFUSED]
+    assert not shards.results
+
+
+@pytest.mark.parametrize(("carried", "rows", "refused"), [(512, 700, False), (800, 900, True)])
+def test_a_window_that_rows_carried_over_have_filled_is_emptied(carried: int, rows: int, *, refused: bool) -> None:
+    """All of them may have been applied, and would wait for the end of sending, for which there is no room."""
+    seam = MemorySeam()
+    shards = MemoryShards([job(row) for row in range(1, rows + 1)], dispatched_through=carried)
+    if refused:
+        seam.owners |= {each.acs_credential_id: "somebody else" for each in shards.jobs}
+    else:
+        seam.weather = lambda call, _: Fault.REFUSED if call is Call.ASSIGN else None
+    execution = send(shards, seam, concurrency=8, takeover_refused=refused)
+    assert execution.outcomes == {Outcome.CONFLICT if refused else Outcome.FAILED: rows}
+
+
+def test_a_person_who_is_no_user_of_the_system_keeps_the_credential() -> None:
+    """It belongs to an identity alone: a takeover that is refused is one all the same, and nobody was never read."""
+
+    class Owned(MemorySeam):
+        def _credential(self, credential: str) -> AcsCredential:
+            return super()._credential(credential).model_copy(update={"user_identity_id": PERSON})
+
+    seam, shards = Owned(), MemoryShards([job(1)])
+    assert send(shards, seam, takeover_refused=True).outcomes == {Outcome.CONFLICT: 1}
+    assert [kind for kind, _ in seam.events] == ["read"]
 
 
 def test_void_replies_are_followed_by_their_details() -> None:

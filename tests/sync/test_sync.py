@@ -118,6 +118,25 @@ async def test_unknown_credentials_and_children_are_never_sent(tmp_path: Path) -
     assert not {record["acs_credential_id"] for record in records if record["outcome"] != "assigned"} & set(sent)
 
 
+async def test_rows_in_doubt_of_another_run_are_takeovers_like_others(tmp_path: Path) -> None:
+    """They are read, and held to `--max-takeovers`."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        unknown: dict[str, Any] = {"shares": {"http_503": 1.0}, "times": 0, "applied_share": 1.0}
+        unread: dict[str, Any] = {"shares": {"invalid_400": 1.0}, "times": 0}
+        server.configure({"faults": unknown, "read_faults": unread})
+        first = write(tmp_path / "a.csv", [(number, 100) for number in range(1, 6)])
+        assert (await run_batch(first, settings(server, timeout=1))).outcomes == {Outcome.IN_DOUBT: 5}
+        server.configure({"faults": {"shares": {"http_503": 0.0}}, "read_faults": {"shares": {"invalid_400": 0.0}}})
+        second, sent = write(tmp_path / "b.csv", [(number, 200) for number in range(1, 6)]), assigns(server)
+        taking: dict[str, Any] = {"sync": True, "takeover": "allow"}
+        held = await run_batch(second, settings(server, **taking, max_takeovers="0"))
+        assert [stop.cause for stop in held.stops] == [StopCause.MAX_TAKEOVERS]
+        assert assigns(server) == sent
+        report = await run_batch(second, settings(server, **taking))
+    assert report.outcomes == {Outcome.ASSIGNED: 5}
+    assert {record["previous_acs_user_id"] for record in read_results(tmp_path / "b.results.csv")} == {uuid(100)}
+
+
 async def test_a_sync_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     """Its own writes are not taken for the owners of before."""
     rows = [(number, 100) for number in range(1, 201)]

@@ -13,7 +13,9 @@ from tests.sync.test_sync import IN_ONE_SYSTEM, owners
 from tests.sync.test_verify import on
 from worker import Control, Outcome, run_batch
 from worker.errors import UsageError
-from worker.models import StopCause
+from worker.models import Call, StopCause
+from worker.simulator import WORKSPACE_ID
+from worker.simulator.ids import NOBODY, packed
 from worker.undoing import plan_undo, undo_run
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker import Progress
+    from worker.models import Attempt
     from worker.simulator import RunningSimulator
 
 SYNC: dict[str, Any] = {"sync": True, "takeover": "allow"}
@@ -52,6 +55,25 @@ async def test_every_owner_is_restored(tmp_path: Path) -> None:
     assert report.exit_code == 0
     records = read_results(tmp_path / "jobs.undone.csv")
     assert [record["outcome"] for record in records] == ["assigned"] * 10 + ["unassigned"] * 10
+
+
+async def test_who_was_given_it_before_its_details_were_read_keeps_it(tmp_path: Path) -> None:
+    """The reply told nothing, and by the time of the reading it was somebody else's: that is no owner of ours."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        await run_batch(write(tmp_path / "first.csv", [(1, 150)]), settings(server, ledger=tmp_path / "first.db"))
+        server.configure({"void": {"empty_object": 1.0}})
+
+        def hand_over(_run: str, _row: int | None, _number: int, attempt: Attempt) -> None:
+            if attempt.call is Call.ASSIGN:
+                server._state.world.hand_over(packed(uuid(1)), WORKSPACE_ID, packed(uuid(300)), NOBODY)
+
+        jobs = write(tmp_path / "jobs.csv", [(1, 200)])
+        await run_batch(jobs, settings(server, **SYNC), observers=(hand_over,))
+        report = await undo_run(None, on(server, tmp_path))
+        assert owners(server) == {uuid(1): uuid(300)}
+    assert report.outcomes == {Outcome.CONFLICT: 1}
+    (record,) = read_results(tmp_path / "jobs.results.csv")
+    assert (record["outcome"], record["assigned_acs_user_id"]) == ("assigned", "")
 
 
 async def test_what_was_undone_does_not_pass_for_sent(tmp_path: Path) -> None:

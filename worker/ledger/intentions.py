@@ -60,8 +60,9 @@ INTENTION: Final = case(
 _NO_RESULT: Final = ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
 _NEVER_SENT: Final = and_(
     inputs.c.row > shards.c.dispatched_through,
-    ~exists().where(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row),
+    ~exists().where(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row, unsettled.c.attempts > 0),
 )
+"""By this run: a row that only another one left in doubt is read and judged as any other."""
 _WITH_SHARD: Final = inputs.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
 _UNREAD: Final = ~exists().where(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row)
 

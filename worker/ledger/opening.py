@@ -164,7 +164,7 @@ def _settled_by(before_no: int, run_no: int, *, now: float) -> Select[Any]:
 
 
 def mark_doubtful(connection: Connection, run: Run) -> None:
-    """Mark rows whose credential an earlier run left in doubt: they are read back before anything is sent."""
+    """Mark open rows whose credential another run left in doubt: they are read back before anything is sent."""
     left_open = (
         select(inputs.c.acs_credential_id)
         .join(runs, and_(runs.c.run_no == inputs.c.run_no, runs.c.state.in_(["open", "superseded"])))
@@ -192,6 +192,7 @@ def mark_doubtful(connection: Connection, run: Run) -> None:
                 here.c.run_no == run.run_no,
                 here.c.acs_credential_id.in_(union(left_open, in_doubt)),
                 ~exists().where(unsettled.c.run_no == here.c.run_no, unsettled.c.row == here.c.row),
+                ~exists().where(results.c.run_no == here.c.run_no, results.c.row == here.c.row),
             ),
         )
     )

@@ -88,8 +88,8 @@ def open_undo(engine: Engine, chain: Chain, run: Run, *, workspace_id: str | Non
         return open_child(connection, chain.root, run, now=now, workspace_id=workspace_id or chain.root.workspace_id)
 
 
-_EXPECTED: Final = func.coalesce(results.c.assigned_acs_user_id, inputs.c.acs_user_id)
-"""Whom the chain gave the credential to."""
+_EXPECTED: Final = func.coalesce(inputs.c.acs_user_id, results.c.assigned_acs_user_id)
+"""Whom the chain gave the credential to: a reading after the assignment may have found somebody else's already."""
 _KNOWN: Final = and_(results.c.previous_owner_state == "known", results.c.previous_acs_user_id.is_not(None))
 _TARGET: Final = case((_KNOWN, results.c.previous_acs_user_id), else_=inputs.c.acs_user_id)
 """Null: the row's identity, from which the credential is taken."""
