@@ -22,7 +22,7 @@ from worker.earlier import check_workspace, hold_earlier
 from worker.executor import Executor, reopen
 from worker.ledger.runs import RunSpec, discard_run
 from worker.ledger.tables import verifications
-from worker.ledger.undos import UNDO, create_undo, find_undo, group_undo, open_undo, wanted_by_undo
+from worker.ledger.undos import UNDO, create_undo, find_undo, group_undo, has_rest, open_undo, wanted_by_undo
 from worker.paths import Paths
 from worker.report import exit_code_of
 from worker.results import check_destination
@@ -120,7 +120,7 @@ async def undo_run(  # noqa: PLR0913 - keywords, each of them optional
         undo = await asyncio.to_thread(find_undo, ledger.engine, chain)
         if undo is not None and undo.state == "open":
             return await executor.execute(partial(reopen, ledger.engine, undo), recover=recover)
-        if undo is not None:
+        if undo is not None and not await asyncio.to_thread(has_rest, ledger.engine, chain):
             # The one before may have ended before its results were written: they are written again.
             return await executor.finish(undo, note=f"run {chain.root.id} was undone already, by run {undo.id}")
         return await executor.execute(partial(_open, ledger, chain, settings), recover=recover, note=_note(chain))

@@ -12,7 +12,7 @@ import pytest
 
 from worker import Control, Outcome, Settings, run_batch
 from worker.errors import ConfigError, UsageError
-from worker.models import StopCause
+from worker.models import Call, StopCause
 from worker.simulator import API_KEY, WORKSPACE_ID, RunningSimulator, Simulator, SimulatorSettings
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker import Progress, RunReport
+    from worker.models import Attempt
 
 OTHER_WORKSPACE = "5eed0000-0000-4000-8000-0000000000ff"
 OTHER_KEY = "seam_other_key"
@@ -149,6 +150,32 @@ async def test_a_key_of_another_workspace_does_not_go_on_with_the_run(tmp_path: 
         with pytest.raises(ConfigError, match=f"workspace {WORKSPACE_ID}, and the key is for {OTHER_WORKSPACE}"):
             await run_batch(jobs, settings(server, api_key=OTHER_KEY))
         assert assigns(server).total() == before
+
+
+async def test_what_another_key_may_have_sent_is_not_told_to_be_invalid(tmp_path: Path) -> None:
+    """A token's run left rows of a second workspace in doubt: the first one's key does not go on with it."""
+    async with service() as server:
+        for key in (API_KEY, OTHER_KEY):
+            known = write(tmp_path / f"{key}.csv", [(9 if key == API_KEY else 10, 100)])
+            await seed(server, known, api_key=key, ledger=tmp_path / "seed.db")
+        places = [WORKSPACE_ID, OTHER_WORKSPACE, OTHER_WORKSPACE]
+        jobs = write(tmp_path / "jobs.csv", [(1, 100), (2, 100), (3, 100)], workspaces=places)
+        server.configure({"faults": {"shares": {"http_503": 1.0}, "times": 0, "applied_share": 1.0}})
+        control, sent = Control(), [0]
+
+        def observe(_run: str, _row: int | None, _number: int, attempt: Attempt) -> None:
+            sent[0] += attempt.call is Call.ASSIGN
+            if sent[0] == 3:
+                control.stop(StopCause.SIGTERM)
+
+        token = settings(server, personal_access_token=TOKEN, workspace_id=WORKSPACE_ID)
+        stopped = await run_batch(jobs, token, control=control, observers=(observe,))
+        assert stopped.outcomes == {Outcome.IN_DOUBT: 3}
+        server.configure({"faults": {"shares": {"http_503": 0.0}}})
+        with pytest.raises(ConfigError, match=f"row 2 of run .* is of workspace {OTHER_WORKSPACE} and may have been"):
+            await run_batch(jobs, settings(server))
+        report = await run_batch(jobs, token)
+    assert report.outcomes == {Outcome.ASSIGNED: 3}
 
 
 async def test_one_token_serves_every_workspace_of_a_file(tmp_path: Path) -> None:

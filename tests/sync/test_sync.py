@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 from tests.batch.test_batch import OTHER_KEY, assigns, service, settings, uuid, write
 from tests.cli.service import read_results
 from worker import Control, Outcome, run_batch
+from worker.client import SeamClient
 from worker.models import StopCause
 from worker.simulator import API_KEY, WORKSPACE_ID
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from worker import Progress
+    from worker.models import Attempt
     from worker.simulator import RunningSimulator
 
 IN_ONE_SYSTEM: dict[str, Any] = {"world": {"systems_per_workspace": 1}}
@@ -135,6 +139,23 @@ async def test_rows_in_doubt_of_another_run_are_takeovers_like_others(tmp_path: 
         report = await run_batch(second, settings(server, **taking))
     assert report.outcomes == {Outcome.ASSIGNED: 5}
     assert {record["previous_acs_user_id"] for record in read_results(tmp_path / "b.results.csv")} == {uuid(100)}
+
+
+async def test_a_page_may_hold_a_credential_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list moved while its pages were read."""
+    once = SeamClient.list_page
+
+    async def twice(self: SeamClient, *arguments: Any, **more: Any) -> Attempt:
+        page = await once(self, *arguments, **more)
+        return page._replace(credentials=(*page.credentials, *page.credentials[-1:]))
+
+    async with service(**IN_ONE_SYSTEM) as server:
+        first = write(tmp_path / "first.csv", [(number, 150) for number in range(1, 21)])
+        await run_batch(first, settings(server, ledger=tmp_path / "first.db"))
+        monkeypatch.setattr(SeamClient, "list_page", twice)
+        jobs = write(tmp_path / "jobs.csv", [(number, 200) for number in range(1, 21)])
+        report = await run_batch(jobs, settings(server, sync=True, takeover="allow"))
+    assert report.outcomes == {Outcome.ASSIGNED: 20}
 
 
 async def test_a_sync_goes_on_where_it_was_stopped(tmp_path: Path) -> None:

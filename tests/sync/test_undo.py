@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.batch.test_batch import assigns, service, settings, uuid, write
+from tests.batch.test_batch import assigns, service, settings, stopped_at, uuid, write
 from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
 from tests.sync.test_sync import IN_ONE_SYSTEM, owners
 from tests.sync.test_verify import on
@@ -55,6 +55,22 @@ async def test_every_owner_is_restored(tmp_path: Path) -> None:
     assert report.exit_code == 0
     records = read_results(tmp_path / "jobs.undone.csv")
     assert [record["outcome"] for record in records] == ["assigned"] * 10 + ["unassigned"] * 10
+
+
+async def test_what_a_run_assigned_after_it_was_undone_can_be_undone(tmp_path: Path) -> None:
+    """It was stopped, undone and then finished: a second undo gives back the rest, and a third one nothing."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        first = write(tmp_path / "first.csv", [(number, 150) for number in range(1, 11)])
+        await run_batch(first, settings(server, ledger=tmp_path / "first.db"))
+        before, jobs = owners(server), write(tmp_path / "jobs.csv", [(number, 200) for number in range(1, 11)])
+        await run_batch(jobs, settings(server, **SYNC, concurrency=1), **stopped_at(3))
+        early = await undo_run(None, on(server, tmp_path))
+        await run_batch(jobs, settings(server, **SYNC))
+        rest = await undo_run(None, on(server, tmp_path))
+        assert owners(server) == before
+        again = await undo_run(None, on(server, tmp_path))
+    assert early.rows + rest.rows == 10
+    assert (early.exit_code, rest.exit_code, again.run_id) == (0, 0, rest.run_id)
 
 
 async def test_who_was_given_it_before_its_details_were_read_keeps_it(tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ class Readings:
         """Record, in one commit, those credentials that were sought; how many they were."""
         if not found:
             return 0
+        found = list({each.acs_credential_id: each for each in found}.values())  # a page may hold one twice
         values = [
             {
                 "of": each.acs_credential_id,

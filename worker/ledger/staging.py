@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     case,
     cast,
     exists,
@@ -30,8 +31,9 @@ from sqlalchemy import (
     update,
 )
 
+from worker.errors import ConfigError
 from worker.ledger.store import store_of
-from worker.ledger.tables import inputs, results, shards
+from worker.ledger.tables import inputs, results, shards, unsettled
 from worker.models import InputRow, Job, Outcome, UserKey
 
 if TYPE_CHECKING:
@@ -261,9 +263,14 @@ def sentinel(now: float) -> tuple[ColumnElement[Any], ...]:
 
 
 def reject_other_workspaces(engine: Engine, run: Run, workspace_id: str, *, now: float) -> int:
-    """Make `invalid` every unsent row that names another workspace than the API key's; how many (DESIGN 11.14)."""
+    """Make `invalid` every unsent row that names another workspace than the API key's; how many (DESIGN 11.14).
+
+    Raises:
+        ConfigError: such a row may have been sent, with another key.
+    """
     undecided = ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
     with engine.begin() as connection:
+        _refuse_sent_elsewhere(connection, run, workspace_id, undecided)
         done = connection.execute(
             insert(results)
             .from_select(
@@ -286,3 +293,26 @@ def reject_other_workspaces(engine: Engine, run: Run, workspace_id: str, *, now:
             .execution_options(preserve_rowcount=True)
         )
     return int(done.rowcount)
+
+
+def _refuse_sent_elsewhere(connection: Connection, run: Run, workspace_id: str, undecided: ColumnElement[bool]) -> None:
+    """Whether a row was applied is to be asked with the key that it was sent with."""
+    found = connection.execute(
+        select(inputs.c.row, inputs.c.workspace_id)
+        .join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
+        .outerjoin(unsettled, and_(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row))
+        .where(
+            inputs.c.run_no == run.run_no,
+            inputs.c.workspace_id != workspace_id,
+            inputs.c.row <= shards.c.dispatched_through,
+            func.coalesce(unsettled.c.maybe_applied, True),
+            undecided,
+        )
+        .order_by(inputs.c.row)
+        .limit(1)
+    ).one_or_none()
+    if found is not None:
+        raise ConfigError(
+            f"row {found[0]} of run {run.id} is of workspace {found[1]} and may have been sent, and the key is for "
+            f"{workspace_id}; use the keys or the token that the run was begun with"
+        )

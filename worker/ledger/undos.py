@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, case, exists, func, insert, literal, null, or_, select, type_coerce
+from sqlalchemy import and_, case, exists, func, insert, literal, null, or_, select, true, type_coerce
 from sqlalchemy.types import Text
 
 from worker.ledger.chains import latest
@@ -20,11 +20,12 @@ from worker.models import Outcome
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Select
+    from sqlalchemy.sql.elements import ColumnElement
 
     from worker.ledger.chains import Chain
     from worker.ledger.runs import Run, RunSpec
 
-__all__ = ["UNDO", "UndoGroup", "create_undo", "find_undo", "group_undo", "open_undo", "wanted_by_undo"]
+__all__ = ["UNDO", "UndoGroup", "create_undo", "find_undo", "group_undo", "has_rest", "open_undo", "wanted_by_undo"]
 
 UNDO: Final = "undo"
 """`runs.kind`."""
@@ -74,10 +75,12 @@ def create_undo(engine: Engine, chain: Chain, spec: RunSpec, *, now: float) -> R
     """
     with engine.begin() as connection:
         run = insert_run(connection, spec, now=now)
-        _fill_inputs(connection, chain, run)
-        _fill_owners(connection, chain, run)
+        # Where a run was undone before it was finished, what it assigned since.
+        among = _not_undone(chain) if _has_rest(connection, chain) else true()
+        _fill_inputs(connection, chain, run, among)
+        _fill_owners(connection, chain, run, among)
         fill_shards(connection, chain.root, run)
-        _decide(connection, chain, run, now=now)
+        _decide(connection, chain, run, among, now=now)
         store_of(connection.dialect).note_sizes(connection)
     return run
 
@@ -107,7 +110,27 @@ def _assigned(chain: Chain, *columns: Any) -> Select[Any]:  # noqa: ANN401 - SQL
     )
 
 
-def _fill_inputs(connection: Connection, chain: Chain, run: Run) -> None:
+def _not_undone(chain: Chain) -> ColumnElement[bool]:
+    earlier, undo = inputs.alias(), runs.alias()
+    return ~exists().select_from(earlier.join(undo, undo.c.run_no == earlier.c.run_no)).where(
+        undo.c.parent_no == chain.root.run_no,
+        undo.c.kind == UNDO,
+        undo.c.state != "staging",
+        earlier.c.row == inputs.c.row,
+    )
+
+
+def _has_rest(connection: Connection, chain: Chain) -> bool:
+    return bool(connection.execute(select(_assigned(chain, inputs.c.row).where(_not_undone(chain)).exists())).scalar())
+
+
+def has_rest(engine: Engine, chain: Chain) -> bool:
+    """Whether a chain has assigned rows that no undo of it holds."""
+    with engine.connect() as connection:
+        return _has_rest(connection, chain)
+
+
+def _fill_inputs(connection: Connection, chain: Chain, run: Run, among: ColumnElement[bool]) -> None:
     identity = case(
         (_TARGET.is_(None), inputs.c.user_identity_id),
         else_=type_coerce(null(), Text),
@@ -124,11 +147,11 @@ def _fill_inputs(connection: Connection, chain: Chain, run: Run) -> None:
         "cells": inputs.c.cells,
         "unassign": func.coalesce(results.c.previous_owner_state == "none", literal(False)),  # noqa: FBT003 - SQL's
     }
-    query = _assigned(chain, *columns.values())
+    query = _assigned(chain, *columns.values()).where(among)
     connection.execute(insert(inputs).from_select(list(columns), query))
 
 
-def _fill_owners(connection: Connection, chain: Chain, run: Run) -> None:
+def _fill_owners(connection: Connection, chain: Chain, run: Run, among: ColumnElement[bool]) -> None:
     columns: dict[str, Any] = {
         "run_no": literal(run.run_no),
         "row": inputs.c.row,
@@ -138,11 +161,11 @@ def _fill_owners(connection: Connection, chain: Chain, run: Run) -> None:
         "assigned_acs_user_id": _EXPECTED,
         "assigned_user_identity_id": inputs.c.user_identity_id,  # as asked for; a reply may have named somebody else
     }
-    query = _assigned(chain, *columns.values()).where(_EXPECTED.is_not(None))
+    query = _assigned(chain, *columns.values()).where(among).where(_EXPECTED.is_not(None))
     connection.execute(insert(owners).from_select(list(columns), query))
 
 
-def _decide(connection: Connection, chain: Chain, run: Run, *, now: float) -> None:
+def _decide(connection: Connection, chain: Chain, run: Run, among: ColumnElement[bool], *, now: float) -> None:
     """Results for rows that cannot be undone."""
     is_none = func.coalesce(results.c.previous_owner_state == "none", literal(False))  # noqa: FBT003 - SQL's false
     columns: dict[str, Any] = {
@@ -157,8 +180,12 @@ def _decide(connection: Connection, chain: Chain, run: Run, *, now: float) -> No
         "finished_at": literal(now),
         "details_due": literal(False),  # noqa: FBT003 - SQL's false
     }
-    query = _assigned(chain, *columns.values()).where(
-        or_(_EXPECTED.is_(None), and_(~func.coalesce(_KNOWN, literal(False)), ~is_none))  # noqa: FBT003 - SQL's false
+    query = (
+        _assigned(chain, *columns.values())
+        .where(among)
+        .where(
+            or_(_EXPECTED.is_(None), and_(~func.coalesce(_KNOWN, literal(False)), ~is_none))  # noqa: FBT003 - SQL's false
+        )
     )
     connection.execute(insert(results).from_select(list(columns), query))
 
