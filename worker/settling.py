@@ -54,6 +54,19 @@ def must_read(owner: KnownOwner | None, *, takeover_refused: bool, now: float) -
     return now - owner.read_at > FRESH_FOR
 
 
+def _person(reading: Reading) -> str | None:
+    """Who has it; somebody who is no user of its system has an identity alone."""
+    if reading.acs_user_id is not None or reading.owner is not Owner.OTHER or reading.attempt.credential is None:
+        return reading.acs_user_id
+    return reading.attempt.credential.user_identity_id
+
+
+def _has_changed(owner: KnownOwner, reading: Reading) -> bool:
+    if reading.acs_user_id is None and owner.acs_user_id is None:
+        return _person(reading) != owner.user_identity_id
+    return reading.acs_user_id != owner.acs_user_id
+
+
 def _well(job: Job) -> Outcome:
     return Outcome.UNASSIGNED if job.unassign else Outcome.ASSIGNED
 
@@ -166,8 +179,8 @@ class Settler:
                 if row.maybe_applied:
                     return outcomes.in_doubt(row.job, reading.attempt, row.tries())
                 return outcomes.failed(row.job, reading.attempt, row.tries())
-            case _ if row.owner is not None and reading.acs_user_id != row.owner.acs_user_id:
-                return outcomes.changed(row.job, reading.attempt, row.tries(), owner=reading.acs_user_id)
+            case _ if row.owner is not None and _has_changed(row.owner, reading):
+                return outcomes.changed(row.job, reading.attempt, row.tries(), owner=_person(reading))
             case Owner.OTHER if self._rules.takeover_refused and row.owner is None:
                 return outcomes.conflict(row.job, reading.attempt, row.tries(), owner=reading.acs_user_id)
             case _:

@@ -9,13 +9,16 @@ import pytest
 from tests.pipeline.harness import PERSON, job, send
 from worker.config import Bound, Guards
 from worker.errors import LedgerWriteError
-from worker.models import Call, Outcome, Stop, StopCause, UserKey
+from worker.ledger.claims import KnownOwner
+from worker.models import Attempt, Call, Outcome, Stop, StopCause, UserKey, Verdict
+from worker.reading import Owner, Reading
+from worker.seam import AcsCredential
+from worker.settling import _has_changed
 from worker.testing import Fault, MemorySeam, MemoryShards
 from worker.window import Window
 
 if TYPE_CHECKING:
     from worker.pipeline import Pipeline
-    from worker.seam import AcsCredential
 
 ASSIGNED = Outcome.ASSIGNED
 
@@ -193,6 +196,32 @@ def test_a_person_who_is_no_user_of_the_system_keeps_the_credential() -> None:
     seam, shards = Owned(), MemoryShards([job(1)])
     assert send(shards, seam, takeover_refused=True).outcomes == {Outcome.CONFLICT: 1}
     assert [kind for kind, _ in seam.events] == ["read"]
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "changed"),
+    [
+        ((None, None), (None, None), False),
+        ((None, None), (None, PERSON), True),
+        ((None, PERSON), (None, PERSON), False),
+        ((None, PERSON), (None, None), True),
+        (("user", PERSON), ("user", PERSON), False),
+        (("user", None), ("another", None), True),
+        (("user", None), (None, PERSON), True),
+    ],
+)
+def test_an_owner_without_a_user_is_an_owner(
+    known: tuple[str | None, str | None], now: tuple[str | None, str | None], *, changed: bool
+) -> None:
+    """A credential changes hands too where one of the two is an identity that is no user of its system."""
+    user, identity = now
+    attempt = Attempt(Call.GET, Verdict.DONE, 1.0, 0.1, 200)._replace(
+        credential=AcsCredential(acs_credential_id="c", acs_user_id=user, user_identity_id=identity)
+    )
+    reading = Reading(Owner.NOBODY if now == (None, None) else Owner.OTHER, attempt, user)
+    owner = KnownOwner(known[0], 1.0, known[1])
+    assert _has_changed(owner, reading) is changed
+    assert owner.state == ("none" if known == (None, None) else "known")
 
 
 def test_void_replies_are_followed_by_their_details() -> None:

@@ -62,7 +62,7 @@ class KnownOwner(NamedTuple):
     @property
     def state(self) -> str:
         """As `Result.previous_owner_state`."""
-        return "none" if self.acs_user_id is None else "known"
+        return "none" if self.acs_user_id is None and self.user_identity_id is None else "known"
 
 
 class OpenRow(NamedTuple):
