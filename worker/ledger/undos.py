@@ -76,7 +76,7 @@ def create_undo(engine: Engine, chain: Chain, spec: RunSpec, *, now: float) -> R
     with engine.begin() as connection:
         run = insert_run(connection, spec, now=now)
         # Where a run was undone before it was finished, what it assigned since.
-        among = _not_undone(chain) if _has_rest(connection, chain) else true()
+        among = _not_undone(connection, chain) if _has_rest(connection, chain) else true()
         _fill_inputs(connection, chain, run, among)
         _fill_owners(connection, chain, run, among)
         fill_shards(connection, chain.root, run)
@@ -110,18 +110,20 @@ def _assigned(chain: Chain, *columns: Any) -> Select[Any]:  # noqa: ANN401 - SQL
     )
 
 
-def _not_undone(chain: Chain) -> ColumnElement[bool]:
-    earlier, undo = inputs.alias(), runs.alias()
-    return ~exists().select_from(earlier.join(undo, undo.c.run_no == earlier.c.run_no)).where(
-        undo.c.parent_no == chain.root.run_no,
-        undo.c.kind == UNDO,
-        undo.c.state != "staging",
-        earlier.c.row == inputs.c.row,
-    )
+def _not_undone(connection: Connection, chain: Chain) -> ColumnElement[bool]:
+    """Of `inputs`: the row is in none of the chain's undos."""
+    undos = connection.execute(
+        select(runs.c.run_no).where(
+            runs.c.parent_no == chain.root.run_no, runs.c.kind == UNDO, runs.c.state != "staging"
+        )
+    ).scalars()
+    of = inputs.alias()
+    return and_(true(), *(~exists().where(of.c.run_no == undo, of.c.row == inputs.c.row) for undo in undos))
 
 
 def _has_rest(connection: Connection, chain: Chain) -> bool:
-    return bool(connection.execute(select(_assigned(chain, inputs.c.row).where(_not_undone(chain)).exists())).scalar())
+    rest = _assigned(chain, inputs.c.row).where(_not_undone(connection, chain)).limit(1)
+    return connection.execute(rest).one_or_none() is not None
 
 
 def has_rest(engine: Engine, chain: Chain) -> bool:
