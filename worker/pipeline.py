@@ -317,8 +317,7 @@ class Pipeline:
 
     def halt(self, row: RowState, cause: StopCause, message: str) -> None:
         """`Road.halt`: end the row's lane, and whoever waits in it."""
-        row.lane.halt(cause, message)
-        self._traffic.note_stopped(row.lane)
+        self._traffic.halt(row.lane, cause, message)
 
     # Ends: of fresh rows, of a lane, of the run.
 

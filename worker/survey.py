@@ -258,5 +258,4 @@ class Survey:
 
     def halt(self, row: RowState, cause: StopCause, message: str) -> None:
         """`ReadingRoad.halt`: end the lane, and whoever waits in it."""
-        row.lane.halt(cause, message)
-        self._traffic.note_stopped(row.lane)
+        self._traffic.halt(row.lane, cause, message)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from worker.execution import Execution
     from worker.lane import Lane
-    from worker.models import Attempt
+    from worker.models import Attempt, StopCause
     from worker.ports import AttemptObserver
     from worker.window import ShardQueue
 
@@ -128,12 +128,16 @@ class Traffic:
         if attempt.verdict is not Verdict.DONE:
             self._execution.limited += attempt.verdict is Verdict.LIMITED
             if lane.stop is not None:
-                self.note_stopped(lane)
+                self._note_stopped(lane)
         self.dispatch.ended(queue)
         return attempt
 
-    def note_stopped(self, lane: Lane) -> None:
-        """A lane has stopped: nobody goes on waiting in it."""
+    def halt(self, lane: Lane, cause: StopCause, message: str) -> None:
+        """Send no more in a lane, for a reason that no single reply shows; nobody goes on waiting in it."""
+        lane.halt(cause, message)
+        self._note_stopped(lane)
+
+    def _note_stopped(self, lane: Lane) -> None:
         if lane not in self._stopped:
             self._stopped.add(lane)
             self._on_lane_stopped(lane)

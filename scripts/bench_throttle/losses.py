@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bench_throttle.scenarios import Scenario
 
-__all__ = ["HELD_BY", "Losses", "Row", "measure", "measure_all", "tabulate"]
+__all__ = ["HELD_BY", "Losses", "measure", "measure_all", "tabulate"]
 
 HELD_BY = {
     "start": "until the first 429, less the burst that the ideal has too",
@@ -41,22 +41,13 @@ HELD_BY = {
 
 @dataclass(frozen=True)
 class Losses:
-    """One service: the time taken, and the parts of what is beyond the ideal, all in times of the ideal."""
-
-    group: str
-    over_ideal: float
-    parts: dict[str, float]
-    """By what held the lane; together `over_ideal` - 1."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """The means of one group of services."""
+    """The time taken, and the parts of it beyond the ideal, in times of the ideal; of several services, the means."""
 
     group: str
     services: int
     over_ideal: float
     parts: dict[str, float]
+    """By what held the lane; together `over_ideal` - 1."""
 
 
 class _Watched:
@@ -130,7 +121,7 @@ def measure(scenario: Scenario, group: str) -> Losses:
     if outage:
         lost["outage"] -= max(0.0, min(outage.end, finished) - outage.start)
     lost["start"] += finished - ideal - sum(lost.values())
-    return Losses(group, finished / ideal, {name: lost[name] / ideal for name in HELD_BY})
+    return Losses(group, 1, finished / ideal, {name: lost[name] / ideal for name in HELD_BY})
 
 
 def measure_all(seeds: Iterable[int]) -> list[Losses]:
@@ -151,13 +142,13 @@ def _group(scenario: Scenario) -> str:
     return f"{scenario.kind}{', Retry-After' if scenario.retry_after in {'seconds', 'date'} else ''}"
 
 
-def tabulate(losses: list[Losses]) -> list[Row]:
-    """A row a group: how many, and the means."""
+def tabulate(losses: list[Losses]) -> list[Losses]:
+    """One for each group."""
     groups: defaultdict[str, list[Losses]] = defaultdict(list)
     for one in losses:
         groups[one.group].append(one)
     return [
-        Row(
+        Losses(
             group,
             len(those),
             statistics.fmean(one.over_ideal for one in those),

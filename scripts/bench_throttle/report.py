@@ -187,7 +187,7 @@ def print_table(report: dict[str, Any]) -> None:
         print(f"{'ok  ' if bar['reached'] else 'MISS'} {name}: {bar['measured']:g} (bar {bar['bar']:g})")
 
 
-def print_losses(rows: list[losses.Row]) -> None:
+def print_losses(rows: list[losses.Losses]) -> None:
     """What stands between our lane and the ideal."""
     print(f"\n{'lost, % of the ideal':22}{'n':>4}{'time':>8}" + "".join(f"{name:>8}" for name in losses.HELD_BY))
     for row in rows:
