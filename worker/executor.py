@@ -27,13 +27,14 @@ from worker.ledger.chains import chain_before
 from worker.ledger.claimed import ClaimedRun
 from worker.ledger.claims import hold_run
 from worker.ledger.doubts import doubt_open_rows
+from worker.ledger.elsewhere import judge_workspaces
 from worker.ledger.intentions import Intention, decide_by_owners, unread_shards, wanted_by_sync
 from worker.ledger.opening import mark_doubtful
 from worker.ledger.queries import count_by_workspace, group_rows
 from worker.ledger.readings import Readings
-from worker.ledger.runs import RUN, get_run, learn_workspace, note_stop
+from worker.ledger.retries import recall_owners
+from worker.ledger.runs import RETRY, RUN, get_run, learn_workspace, note_stop
 from worker.ledger.shards import has_open_rows
-from worker.ledger.staging import reject_other_workspaces
 from worker.ledger.store import store_of
 from worker.ledger.tables import owners
 from worker.ledger.undos import UNDO
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine, Select, Table
 
-    from worker.config import Settings
     from worker.ledger import Ledger
     from worker.ledger.runs import Run
     from worker.models import Stop
@@ -167,7 +167,7 @@ class Executor:
         """Read the present owners, where the run wants that, and send; why it stopped early, if it did."""
         engine = self._ledger.engine
         async with self._holding(run) as settled_at:
-            await self.reject_other_workspaces(run)
+            await self.judge_workspaces(run)
             read, unread = Execution(), frozenset[int]()
             if run.is_sync:
                 wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
@@ -226,6 +226,8 @@ class Executor:
         finished = not held_back and not await asyncio.to_thread(has_open_rows, engine, run.run_no)
         # A warning that is to end the run is told even where it came too late to hold any row back.
         stops = tuple(each for each in execution.stops if not finished or each.cause is StopCause.FAIL_ON_WARNING)
+        if run.kind == RETRY:
+            await asyncio.to_thread(recall_owners, engine, run)
         await asyncio.to_thread(
             note_stop,
             engine,
@@ -238,9 +240,12 @@ class Executor:
         )
         return stops
 
-    async def reject_other_workspaces(self, run: Run) -> None:
-        """Make `invalid` what names another workspace than the API key's (DESIGN 11.14)."""
-        await asyncio.to_thread(_reject_other_workspaces, self._ledger.engine, run, self._settings)
+    async def judge_workspaces(self, run: Run) -> None:
+        """Decide what the API key's workspace decides, where the service has told it (DESIGN 11.14)."""
+        if run.workspace_id:
+            only = is_for_one_workspace(self._settings)
+            engine, home = self._ledger.engine, run.workspace_id
+            await asyncio.to_thread(judge_workspaces, engine, run, home, only=only, now=time.time())
 
     async def survey(self, client: SeamClient, run: Run, target: Table, wanted: Select[Any]) -> Sequence[Stop]:
         """Read whose credentials are into `target`; `wanted` as for `Readings`. Why some were not read."""
@@ -305,8 +310,3 @@ def _last_run(engine: Engine, run: Run, *, in_full: bool) -> LastRun | None:
     for group in group_rows(engine, before):
         outcomes[group.outcome] += group.rows
     return LastRun(last.id, last.rows, outcomes)
-
-
-def _reject_other_workspaces(engine: Engine, run: Run, settings: Settings) -> None:
-    if is_for_one_workspace(settings) and run.workspace_id:
-        reject_other_workspaces(engine, run, run.workspace_id, now=time.time())

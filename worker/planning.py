@@ -133,7 +133,7 @@ async def _plan(ledger: Ledger, run: Run, around: Surroundings, target: Path | N
         stops: Sequence[Stop] = () if preflight.stop is None else (preflight.stop,)
         run = replace(run, workspace_id=preflight.workspace_id or run.workspace_id)
         if not stops:
-            await executor.reject_other_workspaces(run)
+            await executor.judge_workspaces(run)
             wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
             stops = await executor.survey(client, run, owners, wanted)
     chain = await asyncio.to_thread(chain_before, engine, run)

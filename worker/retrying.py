@@ -17,7 +17,7 @@ from worker.control import Control, Progress
 from worker.earlier import check_workspace, hold_earlier, is_for_one_workspace
 from worker.errors import UsageError
 from worker.executor import Executor, reopen
-from worker.ledger.retries import RETRIABLE, Choice, Chosen, count_chosen, create_retry, find_elsewhere
+from worker.ledger.retries import RETRIABLE, Choice, count_chosen, create_retry, find_elsewhere, leave_claimed
 from worker.ledger.runs import FLEET, RETRY, Run, RunSpec
 from worker.models import Outcome
 from worker.paths import Paths
@@ -117,9 +117,11 @@ class _Retry:
         last = self._chain.last
         if last.kind == RETRY and last.state == "open":
             self._check_same(last)
-            return await self._executor.execute(partial(reopen, self._engine, last), recover=recover)
+            leave = partial(leave_claimed, self._engine, self._chain, recover=recover, now=time.time())
+            note = _left_alone(await asyncio.to_thread(leave))
+            return await self._executor.execute(partial(reopen, self._engine, last), recover=recover, note=note)
         chosen = await asyncio.to_thread(count_chosen, self._engine, self._chain, self._choice)
-        note = _left_alone(chosen)
+        note = _left_alone(chosen.left_alone)
         if not chosen.rows:
             nothing = "nothing to retry: " + self._what_is_not_there()
             return await self._executor.finish(last, note="; ".join(filter(None, (nothing, note))))
@@ -198,8 +200,8 @@ def _as_json(choice: Choice) -> str:
     return json.dumps({"outcomes": choice.outcomes, "warnings": choice.warnings}, sort_keys=True)
 
 
-def _left_alone(chosen: Chosen) -> str | None:
-    if not chosen.left_alone:
+def _left_alone(count: int) -> str | None:
+    if not count:
         return None
-    rows = "1 row is" if chosen.left_alone == 1 else f"{chosen.left_alone} rows are"
+    rows = "1 row is" if count == 1 else f"{count} rows are"
     return f"{rows} left alone, since a later run has the credential in hand"

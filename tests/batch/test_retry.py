@@ -15,6 +15,7 @@ from tests.batch.test_batch import (
     on_each_store,
     service,
     settings,
+    stopped_at,
     uuid,
     write,
 )
@@ -183,6 +184,21 @@ async def test_a_row_that_a_later_file_gives_away_is_left_alone(tmp_path: Path) 
         report = await retry_run(first.run_id, retrying(server, tmp_path), outcomes=["failed"])
         assert owners(server) == {uuid(1): uuid(100), uuid(2): uuid(300), uuid(3): uuid(100)}
     assert report.outcomes == {Outcome.ASSIGNED: 2, Outcome.FAILED: 1}
+    assert report.notes == ("1 row is left alone, since a later run has the credential in hand",)
+
+
+async def test_a_retry_that_goes_on_leaves_alone_what_a_later_file_gave_away_meanwhile(tmp_path: Path) -> None:
+    """Its rows were chosen before; the person of the later file keeps the credential."""
+    async with service(world={"unknown_users": 1.0}) as server:
+        first = await run_batch(jobs_of(tmp_path, 20), settings(server))
+        server.configure({"world": {"unknown_users": 0.0}})
+        here = retrying(server, tmp_path, concurrency=1)
+        stopped = await retry_run(first.run_id, here, outcomes=["failed"], **stopped_at(2))
+        assert stopped.exit_code == 143
+        await run_batch(write(tmp_path / "later.csv", [(20, 300)]), settings(server))
+        report = await retry_run(first.run_id, here)
+        assert owners(server) == {**dict.fromkeys(map(uuid, range(1, 20)), uuid(100)), uuid(20): uuid(300)}
+    assert report.outcomes == {Outcome.ASSIGNED: 19, Outcome.FAILED: 1}
     assert report.notes == ("1 row is left alone, since a later run has the credential in hand",)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select
@@ -13,13 +13,15 @@ from worker.ledger.chains import chain_of
 from worker.ledger.claims import Batch, fetch_fresh
 from worker.ledger.opening import finish_staging
 from worker.ledger.queries import stream_export
-from worker.ledger.retries import Choice, Chosen, count_chosen, create_retry
+from worker.ledger.retries import Choice, Chosen, count_chosen, create_retry, leave_claimed, recall_owners
 from worker.ledger.runs import create_run, note_stop
 from worker.ledger.staging import stage
-from worker.ledger.tables import inputs, shards
+from worker.ledger.tables import RESULT_COLUMNS, inputs, results, shards
 from worker.models import Outcome
 
 if TYPE_CHECKING:
+    from sqlalchemy import Row
+
     from worker.ledger import Ledger
     from worker.ledger.claims import OpenRow
     from worker.ledger.runs import Run
@@ -171,3 +173,56 @@ def test_a_retry_is_made_once(ledger: Ledger) -> None:
     create_retry(ledger.engine, chain, Choice(), again, now=NOW)
     with pytest.raises(LedgerHeldError, match=f"retried or removed run {run.id} just now"):
         create_retry(ledger.engine, chain, Choice(), again, now=NOW)
+
+
+def word(ledger: Ledger, run: Run, number: int) -> Row[Any]:
+    """A row's result in just this run."""
+    with ledger.engine.connect() as connection:
+        return connection.execute(select(results).where(results.c.run_no == run.run_no, results.c.row == number)).one()
+
+
+@pytest.mark.parametrize("recover", [False, True])
+def test_an_unfinished_retry_leaves_alone_what_a_later_run_took(ledger: Ledger, *, recover: bool) -> None:
+    """It was made before that run; what it has not sent keeps its word, what it may have sent is in doubt."""
+    root = mixed(ledger)
+    retry = retried(ledger.engine, root)  # of 3, 4 and 7
+    settle(ledger.engine, retry, through=3)
+    later = staged(ledger.engine, [row(1, credential=3), row(2, credential=7), row(3)], sha256="b", now=NOW + 60)
+    chain = chain_of(ledger.engine, root.run_no)
+    assert leave_claimed(ledger.engine, chain, recover=recover, now=NOW + 60) == 0  # it has sent nothing yet
+    finished(ledger.engine, later, result(1), result(2), now=NOW + 61)
+    assert leave_claimed(ledger.engine, chain, recover=recover, now=NOW + 62) == 2
+    assert [each.job.row for each in rows_of(ledger, retry)] == [4]
+    sent, unsent, before = word(ledger, retry, 3), word(ledger, retry, 7), word(ledger, root, 7)
+    assert (sent.outcome, sent.finished_at) == ("in_doubt", NOW + 62)
+    assert "may have been sent and applied, and a later run has the credential in hand" in sent.detail
+    if recover:  # the mark may be older than what was sent
+        assert unsent.outcome == "in_doubt"
+        return
+    same = set(RESULT_COLUMNS) - {"detail"}
+    assert [unsent._mapping[name] for name in same] == [before._mapping[name] for name in same]
+    assert unsent.detail.startswith("a later run has the credential in hand, and what that one says goes")
+    assert leave_claimed(ledger.engine, chain, recover=recover, now=NOW + 63) == 0
+
+
+def test_a_retry_that_proves_an_earlier_send_tells_whose_it_was_before(ledger: Ledger) -> None:
+    """Its own reading came after the send; what it read of others itself stays."""
+    root = staged(ledger.engine, [row(number) for number in range(1, 6)])
+    was: dict[str, Any] = {"previous_acs_user_id": uuid(150), "previous_owner_state": "known"}
+    doubts = [result(number, IN_DOUBT, **was) for number in (1, 2, 3)]
+    doubts += [result(4, IN_DOUBT, previous_owner_state="none"), result(5, IN_DOUBT)]
+    finished(ledger.engine, root, *doubts)
+    retry = retried(ledger.engine, root)
+    own: dict[str, Any] = {"previous_acs_user_id": uuid(160), "previous_owner_state": "known"}
+    proven = [result(number, read_back=True) for number in (1, 4, 5)]
+    finished(ledger.engine, retry, *proven, result(2, FAILED), result(3, read_back=True, **own))
+    assert recall_owners(ledger.engine, retry) == 2
+    found = {number: word(ledger, retry, number) for number in range(1, 6)}
+    assert {number: (each.previous_acs_user_id, each.previous_owner_state) for number, each in found.items()} == {
+        1: (uuid(150), "known"),
+        2: (None, None),
+        3: (uuid(160), "known"),
+        4: (None, "none"),
+        5: (None, None),
+    }
+    assert recall_owners(ledger.engine, retry) == 0

@@ -11,7 +11,7 @@ from tests.ledger.filling import NOW, result, row, settle, spec, staged, uuid
 from worker.errors import InputError
 from worker.ledger.claims import fetch_fresh
 from worker.ledger.runs import create_run, get_run
-from worker.ledger.staging import reject_other_workspaces, stage
+from worker.ledger.staging import stage
 from worker.ledger.tables import inputs, results, runs, shards, unsettled
 from worker.models import Outcome
 
@@ -89,15 +89,6 @@ def test_each_workspace_is_a_shard(ledger: Ledger) -> None:
     assert [tuple(each) for each in found] == [(0, uuid(1), 2), (1, uuid(2), 1), (2, None, 1)]
 
 
-def test_rows_of_another_workspace_than_the_key_are_invalid(ledger: Ledger) -> None:
-    """Found before anything is sent; rows that name none go."""
-    run = staged(ledger.engine, [row(1, workspace=7), row(2), row(3, workspace=8)])
-    assert reject_other_workspaces(ledger.engine, run, uuid(7), now=NOW) == 1
-    found = decided(ledger, run)
-    assert found[3][0] == "invalid"
-    assert uuid(8) in found[3][1]
-
-
 def test_an_interrupted_staging_says_so(ledger: Ledger) -> None:
     """`keep_going` is asked now and then, before the first row too; no further row is read."""
     run = create_run(ledger.engine, spec(), now=NOW)
@@ -155,6 +146,18 @@ def test_nothing_is_carried_over_after_a_day(ledger: Ledger) -> None:
     settle(ledger.engine, before, result(1), through=1)
     run = staged(ledger.engine, [row(1), row(3)], sha256="b", now=NOW + 25 * 3600)
     assert decided(ledger, run) == {}
+
+
+@pytest.mark.parametrize("hours", [23, 25])
+def test_the_day_does_not_begin_again_with_each_change_of_the_file(ledger: Ledger, hours: int) -> None:
+    """What was carried over once is carried on as long as it would have been at first, also past a killed run."""
+    first = staged(ledger.engine, [row(1), row(2)], sha256="a")
+    settle(ledger.engine, first, result(1), through=1)
+    second = staged(ledger.engine, [row(1), row(3)], sha256="b", now=NOW + 20 * 3600)
+    settle(ledger.engine, second, through=1, now=NOW + 20 * 3600)
+    run = staged(ledger.engine, [row(1), row(4)], sha256="c", now=NOW + hours * 3600)
+    assert decided(ledger, run) == (decided(ledger, second) if hours < 24 else {})
+    assert first.id in decided(ledger, second)[1][1]
 
 
 def test_nothing_is_carried_over_from_another_workspace(ledger: Ledger) -> None:

@@ -14,6 +14,7 @@ from tests.sync.test_verify import on
 from worker import Control, Outcome, run_batch
 from worker.errors import UsageError
 from worker.models import Call, StopCause
+from worker.retrying import retry_run
 from worker.simulator import WORKSPACE_ID
 from worker.simulator.ids import NOBODY, packed
 from worker.undoing import plan_undo, undo_run
@@ -71,6 +72,30 @@ async def test_what_a_run_assigned_after_it_was_undone_can_be_undone(tmp_path: P
         again = await undo_run(None, on(server, tmp_path))
     assert early.rows + rest.rows == 10
     assert (early.exit_code, rest.exit_code, again.run_id) == (0, 0, rest.run_id)
+
+
+async def test_what_a_retry_proved_is_given_back_as_the_run_had_read_it(tmp_path: Path) -> None:
+    """The run knew whose it was, and not if its send was applied; the retry learned the one, and read too late."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        await run_batch(write(tmp_path / "first.csv", [(1, 150)]), settings(server, ledger=tmp_path / "first.db"))
+        before, jobs = owners(server), write(tmp_path / "jobs.csv", [(1, 200), (2, 200)])
+        server.configure({"faults": {"shares": {"http_503": 1.0}, "times": 0, "applied_share": 1.0}})
+
+        def cannot_read(_run: str, _row: int | None, _number: int, attempt: Attempt) -> None:
+            if attempt.call is Call.ASSIGN:
+                server.configure({"read_faults": {"shares": {"invalid_400": 1.0}, "times": 0}})
+
+        doubtful = await run_batch(jobs, settings(server, **SYNC, timeout=1), observers=(cannot_read,))
+        server.configure({"faults": {"shares": {"http_503": 0.0}}, "read_faults": {"shares": {"invalid_400": 0.0}}})
+        proven = await retry_run(None, on(server, tmp_path))
+        records = read_results(tmp_path / "jobs.results.csv")
+        undone = await undo_run(None, on(server, tmp_path))
+        after = {credential: owner for credential, owner in owners(server).items() if owner not in {"None", ""}}
+    assert doubtful.outcomes == {Outcome.IN_DOUBT: 2}
+    assert proven.outcomes == {Outcome.ASSIGNED: 2}
+    assert [record["previous_acs_user_id"] for record in records] == [uuid(150), ""]
+    assert undone.outcomes == {Outcome.ASSIGNED: 1, Outcome.UNASSIGNED: 1}
+    assert after == before
 
 
 async def test_who_was_given_it_before_its_details_were_read_keeps_it(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from worker.ledger.tables import inputs, results, runs
 from worker.models import Outcome
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, Select
+    from sqlalchemy import Engine, FromClause, Select
     from sqlalchemy.sql.elements import ColumnElement
 
 __all__ = ["Chain", "chain_before", "chain_of", "find_chain", "is_doubtful", "last_words", "latest", "members"]
@@ -129,10 +129,10 @@ def members(root_no: Any) -> Select[tuple[int]]:  # noqa: ANN401 - likewise
     return select(runs.c.run_no).where(or_(runs.c.run_no == root_no, _is_retry_of(root_no)))
 
 
-def is_doubtful() -> ColumnElement[bool]:
+def is_doubtful(word: FromClause = results) -> ColumnElement[bool]:
     """Of a result: its row was sent, and may have been applied although it is not `assigned`."""
-    was_ambiguous = and_(results.c.outcome == Outcome.FAILED.value, results.c.read_back)
-    return or_(results.c.outcome == Outcome.IN_DOUBT.value, was_ambiguous)
+    was_ambiguous = and_(word.c.outcome == Outcome.FAILED.value, word.c.read_back)
+    return or_(word.c.outcome == Outcome.IN_DOUBT.value, was_ambiguous)
 
 
 def _is_retry_of(root_no: Any) -> ColumnElement[bool]:  # noqa: ANN401 - likewise

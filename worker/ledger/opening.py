@@ -6,27 +6,18 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import (
-    and_,
-    exists,
-    func,
-    insert,
-    literal,
-    select,
-    union,
-    update,
-)
+from sqlalchemy import and_, case, exists, func, insert, literal, or_, select, union, update
 
+from worker.ledger.decided import DECIDED, sentinel
 from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
 from worker.ledger.runs import Run, get_run, workspace_of
-from worker.ledger.staging import DECIDED, sentinel
 from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, results, runs, shards, unsettled
 from worker.models import Outcome
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, FromClause, Select
+    from sqlalchemy import Connection, Engine, FromClause, Row, Select
     from sqlalchemy.sql.elements import ColumnElement
 
 __all__ = ["CARRY_OVER_WINDOW", "finish_staging", "mark_doubtful"]
@@ -97,6 +88,8 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
     if not at_home and (run.workspace_id is not None or _has_homeless_rows(connection, before.run_no)):
         return
     refuse_held(connection, before.run_no, holder=holder())
+    settled = _settled_by(before, run.run_no, now=now).subquery()
+    _, *never_sent = sentinel(now)
     connection.execute(
         insert(results).from_select(
             list(DECIDED),
@@ -104,11 +97,13 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
                 inputs.c.run_no,
                 inputs.c.row,
                 literal(Outcome.UNCHANGED.value),
-                literal(f"run {before.id} assigned it before this file changed; nothing was sent"),
-                *sentinel(now),
-            ).where(
+                settled.c.detail,
+                settled.c.settled_at,  # so that the window does not begin again with each change of the file
+                *never_sent,
+            )
+            .join(settled, settled.c.content == _content(inputs))
+            .where(
                 inputs.c.run_no == run.run_no,
-                _content(inputs).in_(_settled_by(before.run_no, run.run_no, now=now)),
                 ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row),
             ),
         )
@@ -129,36 +124,47 @@ def _content(rows: FromClause) -> ColumnElement[str]:
     return functools.reduce(lambda text, part: text + " " + part, people, here.acs_credential_id)
 
 
-def _settled_by(before_no: int, run_no: int, *, now: float) -> Select[Any]:
-    """The content of rows that a run settled lately, without those whose credential another run may have written since.
+def _settled_by(before: Row[Any], run_no: int, *, now: float) -> Select[Any]:
+    """(content, settled_at, detail) of rows that a run settled lately; of a credential it has settled one row at most.
 
-    Other runs are gone through once: to look in them for one credential at a time would take as long for each row.
+    Without those whose credential another run may have written since. Other runs are gone through once: to look in
+    them for one credential at a time would take as long for each row.
     """
     old, word, other = inputs.alias(), results.alias(), inputs.alias()
     stopped = func.coalesce(runs.c.stopped_at, _STILL_SENDING)
+    # One that was taken over before that run was opened has written nothing since, even if it was killed.
+    is_ended = and_(runs.c.state == "superseded", runs.c.name == before.name, runs.c.run_no < before.run_no)
     since = (
         select(other.c.acs_credential_id, func.max(stopped).label("stopped_at"))
         .join(runs, runs.c.run_no == other.c.run_no)
         .where(
-            runs.c.run_no.not_in([run_no, before_no]),
+            runs.c.run_no.not_in([run_no, before.run_no]),
+            ~is_ended,
             runs.c.started_at.is_not(None),
             stopped > now - CARRY_OVER_WINDOW,
         )
         .group_by(other.c.acs_credential_id)
         .subquery()
     )
+    # What that run had itself taken over was so when it was opened, by the same rules.
+    known_at = case((word.c.finished_at > before.staged_at, word.c.finished_at), else_=literal(before.staged_at))
+    is_assigned = word.c.outcome == Outcome.ASSIGNED.value
+    detail = case(
+        (is_assigned, literal(f"run {before.id} assigned it before this file changed; nothing was sent")),
+        else_=word.c.detail,
+    )
     return (
-        select(_content(old))
+        select(_content(old).label("content"), word.c.finished_at.label("settled_at"), detail.label("detail"))
         .select_from(
             old.join(word, and_(word.c.run_no == old.c.run_no, word.c.row == old.c.row)).outerjoin(
                 since, since.c.acs_credential_id == old.c.acs_credential_id
             )
         )
         .where(
-            old.c.run_no == before_no,
-            word.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.UNCHANGED.value]),
+            old.c.run_no == before.run_no,
+            or_(is_assigned, word.c.outcome == Outcome.UNCHANGED.value),
             word.c.finished_at > now - CARRY_OVER_WINDOW,
-            func.coalesce(since.c.stopped_at, literal(0.0)) <= word.c.finished_at,
+            func.coalesce(since.c.stopped_at, literal(0.0)) <= known_at,
         )
     )
 

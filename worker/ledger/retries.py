@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, exists, func, insert, literal, or_, select
+from sqlalchemy import and_, exists, false, func, insert, literal, or_, select, update
 
 from worker.errors import LedgerHeldError
-from worker.ledger.chains import is_doubtful, latest
+from worker.ledger.chains import is_doubtful, latest, members
 from worker.ledger.children import fill_shards, open_child
+from worker.ledger.decided import DECIDED, sentinel
+from worker.ledger.held import refuse_held
+from worker.ledger.holders import holder
 from worker.ledger.opening import mark_doubtful
+from worker.ledger.repeats import disputed
 from worker.ledger.runs import RETRY, insert_run
-from worker.ledger.staging import disputed
 from worker.ledger.store import store_of
-from worker.ledger.tables import inputs, results, runs, unsettled
+from worker.ledger.tables import RESULT_COLUMNS, inputs, results, runs, shards, unsettled
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -24,7 +27,16 @@ if TYPE_CHECKING:
     from worker.ledger.chains import Chain
     from worker.ledger.runs import Run, RunSpec
 
-__all__ = ["RETRIABLE", "Choice", "Chosen", "count_chosen", "create_retry", "find_elsewhere"]
+__all__ = [
+    "RETRIABLE",
+    "Choice",
+    "Chosen",
+    "count_chosen",
+    "create_retry",
+    "find_elsewhere",
+    "leave_claimed",
+    "recall_owners",
+]
 
 RETRIABLE: Final = (Outcome.FAILED, Outcome.IN_DOUBT, Outcome.CONFLICT)
 """What may be asked for by outcome; rows that nobody may send, or that are well, are not among them."""
@@ -126,11 +138,11 @@ def _choose(chain: Chain, choice: Choice) -> Select[Any]:
         select(words.c.run_no, words.c.row, inputs.c.acs_credential_id)
         .join(results, there)
         .join(inputs, here)
-        .where(_wanted(choice, chain.root.run_no))
+        .where(_wanted(choice, chain.root))
     )
 
 
-def _wanted(choice: Choice, root_no: int) -> ColumnElement[bool]:
+def _wanted(choice: Choice, root: Run) -> ColumnElement[bool]:
     outcome = results.c.outcome
     if not choice:
         retryable = and_(outcome == Outcome.FAILED.value, results.c.retryable)
@@ -139,9 +151,9 @@ def _wanted(choice: Choice, root_no: int) -> ColumnElement[bool]:
     if Outcome.CONFLICT in choice.outcomes:
         in_dispute = (
             select(inputs.c.acs_credential_id)
-            .where(inputs.c.run_no == root_no, inputs.c.shard.is_not(None))
+            .where(inputs.c.run_no == root.run_no, inputs.c.shard.is_not(None))
             .group_by(inputs.c.acs_credential_id)
-            .having(disputed())
+            .having(disputed(root.workspace_id))
             .correlate(None)
         )
         wanted.append(and_(outcome == Outcome.CONFLICT.value, inputs.c.acs_credential_id.not_in(in_dispute)))
@@ -157,24 +169,141 @@ def _wanted(choice: Choice, root_no: int) -> ColumnElement[bool]:
 
 def _unclaimed(connection: Connection, chain: Chain, choice: Choice) -> Select[Any]:
     """The chosen rows without those whose credential a later run has taken in hand."""
-    root_no = chain.root.run_no
-    of_chain = [run.run_no for run in chain.runs]
+    chosen = _choose(chain, choice)
+    claimed = _claimed(connection, chain)
+    return chosen if claimed is None else chosen.where(inputs.c.acs_credential_id.not_in(claimed))
+
+
+def _claimed(connection: Connection, chain: Chain) -> Select[Any] | None:
+    """The credentials that runs after this chain's root have taken in hand; None where there is no such run."""
     is_later = and_(
-        runs.c.run_no > root_no,
-        runs.c.run_no.not_in(of_chain),
+        runs.c.run_no > chain.root.run_no,
+        runs.c.run_no.not_in(chain.numbers),
         runs.c.endpoint == chain.root.endpoint,
         runs.c.started_at.is_not(None),
     )
-    chosen = _choose(chain, choice)
     if not connection.execute(select(exists().where(is_later))).scalar():
-        return chosen
+        return None
     other = inputs.alias()
-    held = (
+    return (
         select(other.c.acs_credential_id)
         .join(runs, runs.c.run_no == other.c.run_no)
         .where(is_later, other.c.shard.is_not(None))
     )
-    return chosen.where(inputs.c.acs_credential_id.not_in(held))
+
+
+def leave_claimed(engine: Engine, chain: Chain, *, recover: bool, now: float) -> int:
+    """Of an unfinished retry, decide the rows whose credential a later run has taken in hand since; how many.
+
+    A row that was not sent again keeps the word that it had before the retry; of one that may have been sent nobody
+    can tell any more if it was applied.
+
+    Args:
+        engine: the ledger, held by this process.
+        chain: its last run is the retry.
+        recover: the ledger's marks are not to be trusted: any open row may have been sent.
+        now: Unix seconds.
+
+    Raises:
+        LedgerHeldError: another process works on it, or on its workspace.
+    """
+    retry = chain.last
+    with engine.begin() as connection:
+        store_of(engine.dialect).take_turns(connection)
+        refuse_held(connection, retry.run_no, holder=holder())
+        claimed = _claimed(connection, chain)
+        if claimed is None:
+            return 0
+        open_rows = (
+            select(inputs.c.row)
+            .join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
+            .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+            .where(inputs.c.run_no == retry.run_no, results.c.row.is_(None), inputs.c.acs_credential_id.in_(claimed))
+        )
+        beyond = false() if recover else inputs.c.row > shards.c.dispatched_through
+        left = _keep_words(connection, chain, open_rows.where(beyond))
+        return left + _leave_in_doubt(connection, retry, open_rows, now=now)
+
+
+_CLAIMED: Final = "a later run has the credential in hand, and what that one says goes"
+
+
+def _keep_words(connection: Connection, chain: Chain, rows: Select[Any]) -> int:
+    """The word from before the retry as the retry's own."""
+    *earlier, retry = chain.runs
+    before = inputs.alias()
+    last = (
+        select(func.max(before.c.run_no))
+        .where(before.c.run_no.in_([run.run_no for run in earlier]), before.c.row == results.c.row)
+        .scalar_subquery()
+    )
+    columns = {name: results.c[name] for name in RESULT_COLUMNS} | {
+        "detail": literal(f"{_CLAIMED}; nothing was sent again. Before: ") + func.coalesce(results.c.detail, "")
+    }
+    done = connection.execute(
+        insert(results)
+        .from_select(
+            ["run_no", *columns],
+            select(literal(retry.run_no), *columns.values()).where(results.c.run_no == last, results.c.row.in_(rows)),
+        )
+        .execution_options(preserve_rowcount=True)
+    )
+    return int(done.rowcount)
+
+
+def _leave_in_doubt(connection: Connection, retry: Run, rows: Select[Any], *, now: float) -> int:
+    open_rows = rows.subquery()
+    *_, never_read_back, no_details = sentinel(now)
+    done = connection.execute(
+        insert(results)
+        .from_select(
+            list(DECIDED),
+            select(
+                literal(retry.run_no),
+                open_rows.c.row,
+                literal(Outcome.IN_DOUBT.value),
+                literal(f"it may have been sent and applied, and {_CLAIMED}; look at whose it is in Seam"),
+                literal(now),
+                func.coalesce(unsettled.c.attempts, 0),
+                never_read_back,
+                no_details,
+            ).outerjoin(unsettled, and_(unsettled.c.run_no == retry.run_no, unsettled.c.row == open_rows.c.row)),
+        )
+        .execution_options(preserve_rowcount=True)
+    )
+    return int(done.rowcount)
+
+
+def recall_owners(engine: Engine, retry: Run) -> int:
+    """Where a retry proved an earlier send of its chain, whose the credential was before that send; of how many rows.
+
+    The retry itself cannot know: it read the row when it had been applied already.
+    """
+    earlier = results.alias()
+    known = (
+        earlier.c.run_no.in_(members(retry.parent_no)),
+        earlier.c.run_no < retry.run_no,
+        earlier.c.row == results.c.row,
+        earlier.c.previous_owner_state.in_(["known", "none"]),
+        is_doubtful(earlier),
+    )
+    first = select(earlier).where(*known).order_by(earlier.c.run_no).limit(1)
+    with engine.begin() as connection:
+        done = connection.execute(
+            update(results)
+            .where(
+                results.c.run_no == retry.run_no,
+                results.c.outcome == Outcome.ASSIGNED.value,
+                results.c.read_back,
+                func.coalesce(results.c.previous_owner_state, "unknown") == "unknown",
+                exists().where(*known),
+            )
+            .values(
+                previous_acs_user_id=first.with_only_columns(earlier.c.previous_acs_user_id).scalar_subquery(),
+                previous_owner_state=first.with_only_columns(earlier.c.previous_owner_state).scalar_subquery(),
+            )
+        )
+    return int(done.rowcount)
 
 
 def _count(connection: Connection, query: Select[Any]) -> int:
