@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.ledger.runs import Run
     from worker.models import Outcome
 
-__all__ = ["next_steps"]
+__all__ = ["command_on", "next_steps"]
 
 
 def next_steps(  # noqa: PLR0913 - what the steps name
@@ -45,18 +45,20 @@ def next_steps(  # noqa: PLR0913 - what the steps name
     root, last = chain.root, chain.last
     if last.state == "open" and command is not None:
         if last.kind == RETRY and not command:
-            command = shlex.split(_retry(root, ledger))
+            command = shlex.split(command_on("retry", root, ledger))
         again = f": {shlex.join(command)}" if command else ""
         yield f"The same command goes on from here{again}"
     if not_well := sum(outcomes.get(outcome, 0) for outcome in NOT_WELL):
         where = (
-            f"column detail in {results}" if results else f"`assign-worker results {root.id} -o FILE`, column detail"
+            f"column detail in {results}"
+            if results
+            else f"`{command_on('results', root, ledger)} -o FILE`, column detail"
         )
         rows = "1 row needs" if not_well == 1 else f"{not_well} rows need"
         yield f"{rows} a look: {where}, says what to do"
     if retryable and root.kind == RUN and last.state == "finished" and not rehearsal:
         rows = "1 row" if retryable == 1 else f"{retryable} rows"
-        yield f"{rows} may succeed now: `{_retry(root, ledger)}` sends nothing else"
+        yield f"{rows} may succeed now: `{command_on('retry', root, ledger)}` sends nothing else"
     if not any(outcomes.values()) and root.kind in {RUN, UNDO}:
         yield (
             f"{root.input_name} has no rows: look at what made it"
@@ -67,7 +69,7 @@ def next_steps(  # noqa: PLR0913 - what the steps name
         yield "This was a rehearsal: nothing went to Seam. Without --simulate the rows are sent"
 
 
-def _retry(root: Run, ledger: str) -> str:
-    """The command that retries a run; a server's URL is left out, since it may need its password."""
+def command_on(verb: str, run: Run, ledger: str) -> str:
+    """The command that does something with a run; a server's URL is left out, since it may need its password."""
     place = () if ledger == DEFAULT_LEDGER or "://" in ledger else ("--ledger", ledger)
-    return shlex.join(("assign-worker", "retry", root.id, *place))
+    return shlex.join(("assign-worker", verb, run.id, *place))

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.advice import command_on
 from worker.control import Control, Progress
 from worker.errors import UsageError
 from worker.executor import Executor, reopen
@@ -148,7 +149,7 @@ class _Batch:
                 )
             note = (
                 f"run {run.id} has already sent this input; --again sends it once more, "
-                "`assign-worker retry` only what did not succeed"
+                f"`{command_on('retry', run, self._around.paths.ledger)}` only what did not succeed"
             )
             return await executor.finish(run, note=note)
         return await executor.execute(partial(reopen, self._engine, run), recover=recover)

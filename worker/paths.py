@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from worker.errors import UsageError
+from worker.readers import require_file
 
 if TYPE_CHECKING:
     from worker.config import Settings
@@ -32,8 +33,11 @@ class Paths:
         """Settings' paths, or the ones beside the input; a rehearsal has its own, whatever they say (DESIGN 11.15).
 
         Raises:
+            InputError: there is no such input.
             UsageError: results would overwrite the input or the ledger.
         """
+        if source is not None:
+            require_file(source)
         folder = source.parent if source is not None else Path()
         stem = _stem(source)
         results = settings.output.results
@@ -50,8 +54,7 @@ class Paths:
         if source is not None and _same(results, source):
             raise UsageError(f"--results {results} is the input itself; name another file")
         if "://" not in ledger:
-            if _same(results, Path(ledger)):
-                raise UsageError(f"--results {results} is the ledger; name another file")
+            _keep_apart(results, ledger, settings)
             if source is not None and _same(Path(ledger), source):
                 raise UsageError(f"--ledger {ledger} is the input itself; name another file")
         return paths
@@ -67,8 +70,8 @@ class Paths:
         folder = Path() if "://" in ledger else Path(ledger).parent
         results = settings.output.results or folder / f"{_stem(Path(run.input_name))}.results.{run.input_format}"
         spare_input(results, run, folder)
-        if "://" not in ledger and _same(results, Path(ledger)):
-            raise UsageError(f"--results {results} is the ledger; name another file")
+        if "://" not in ledger:
+            _keep_apart(results, ledger, settings)
         return cls(None, ledger, results)
 
     @staticmethod
@@ -85,6 +88,13 @@ def spare_input(results: Path, run: Run, folder: Path) -> None:
     """
     if any(_same(results, place / run.input_name) for place in (folder, Path())):
         raise UsageError(f"{results} is the input of run {run.id}; name another file for the results")
+
+
+def _keep_apart(results: Path, ledger: str, settings: Settings) -> None:
+    if _same(results, Path(ledger)):
+        if settings.output.results is None:
+            raise UsageError(f"--ledger {ledger} is where the results go; name another file")
+        raise UsageError(f"--results {results} is the ledger; name another file")
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -97,3 +97,62 @@ def test_a_pipe_under_a_name_is_read_once(service: Service, tmp_path: Path) -> N
         ended = started.end()
     writing.join()
     assert (ended.code, ended.document()["outcomes"]["assigned"]) == (0, 20)
+
+
+def test_an_input_that_is_not_there_leaves_nothing_behind(service: Service, tmp_path: Path) -> None:
+    """No ledger is made for it."""
+    for command in ("run", "plan"):
+        ended = call([command, "jobs.csv"], service.environ())
+        assert (ended.code, ended.err) == (2, "assign-worker: error: jobs.csv does not exist.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_flag_that_was_given_is_the_one_that_is_named(service: Service, tmp_path: Path) -> None:
+    """Where the ledger and the results would be one file."""
+    write_jobs(tmp_path / "jobs.csv", make_jobs(1))
+    ended = call(["run", "jobs.csv", "--ledger", "jobs.results.csv"], service.environ())
+    assert (ended.code, ended.err) == (
+        2,
+        "assign-worker: error: --ledger jobs.results.csv is where the results go; name another file\n",
+    )
+    ended = call(["run", "jobs.csv", "--ledger", "own.csv", "--results", "own.csv"], service.environ())
+    assert "--results own.csv is the ledger" in ended.err
+
+
+def test_a_place_for_results_in_the_settings_is_the_runs_alone(service: Service, tmp_path: Path) -> None:
+    """What `verify`, `plan` and `undo` write is something else, and never goes over it."""
+    write_jobs(tmp_path / "jobs.csv", make_jobs(5))
+    (tmp_path / "ours.toml").write_text('[output]\nresults = "ours.csv"\n')
+    told = {"config": ["--config", "ours.toml"], "variable": []}
+    with_variable = {**service.environ(), "ASSIGN_WORKER_RESULTS": "ours.csv"}
+    assert call(["run", "jobs.csv", *told["config"], "--sync"], service.environ()).code == 0
+    written = (tmp_path / "ours.csv").read_bytes()
+    assert call(["verify", "--results", "seen.csv", *told["config"]], service.environ()).code == 0
+    assert (tmp_path / "seen.csv").exists()
+    for command in (["plan", "jobs.csv"], ["verify"], ["undo", "--dry-run"], ["undo"]):
+        for how, flags in told.items():
+            environ = with_variable if how == "variable" else service.environ()
+            ended = call([*command, *flags], environ)
+            assert ended.code == 0, ended.err
+            assert (tmp_path / "ours.csv").read_bytes() == written
+    assert (tmp_path / "jobs.undone.csv").exists()
+
+
+@pytest.mark.parametrize("window", ["15:5", "5", "5:5", "-1:5", "a:b"])
+def test_an_outage_that_never_is_is_refused(window: str) -> None:
+    """A rehearsal that was to have one would go well."""
+    ended = call(["simulate", "--outage", window], {})
+    assert ended.code == 2
+    assert "FROM before TO" in ended.err
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_a_full_disk_behind_stdout_is_told_in_one_sentence(flag: str) -> None:
+    """Not with a traceback."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        ended = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "worker", flag], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert ended.returncode == 70
+    assert ended.stderr.startswith(b"assign-worker: error: stdout cannot be written: No space left on device")
+    assert ended.stderr.count(b"\n") == 1

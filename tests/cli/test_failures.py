@@ -121,7 +121,7 @@ def test_the_group_catches_what_its_commands_raise(monkeypatch: pytest.MonkeyPat
     assert (result.exit_code, result.stderr) == (4, "assign-worker: error: another run works on this ledger\n")
 
 
-@pytest.mark.parametrize("flag", ["--api-key", "--key", "--token", "--personal-access-token"])
+@pytest.mark.parametrize("flag", ["--api-key", "--apikey", "--key", "--token", "--personal-access-token"])
 @pytest.mark.parametrize("spell", [lambda flag: [flag, KEY], lambda flag: [f"{flag}={KEY}"], lambda flag: [flag]])
 @pytest.mark.parametrize("command", ["run", "runs"])
 def test_a_key_on_the_command_line_is_refused(flag: str, spell: Callable[[str], list[str]], command: str) -> None:

@@ -162,6 +162,15 @@ def test_env_file_lies_beside_the_config(config_file: Path) -> None:
     assert resolved(again.target.credentials, None).secret.get_secret_value() == OTHER
 
 
+def test_a_line_of_the_env_file_that_cannot_be_read_is_named(config_file: Path) -> None:
+    """Not "no key", where the key stands on a line that lacks its closing quote."""
+    config_file.with_name(".env").write_text(f'# ours\nSEAM_API_KEY="{KEY}\n')
+    config_file.write_text('[credentials]\nenv_file = ".env"')
+    with pytest.raises(ConfigError, match=r"\.env, line 2: cannot be read; allowed: NAME=VALUE") as caught:
+        loaded({}, config_file)
+    assert KEY not in str(caught.value)
+
+
 def test_unknown_name_in_the_env_file_is_named_with_it(config_file: Path) -> None:
     """A slip in a .env is shown with the file."""
     config_file.with_name(".env").write_text("ASSIGN_WORKER_RAT=7\n")

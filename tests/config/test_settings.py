@@ -243,6 +243,18 @@ def test_the_winning_place_is_blamed(tmp_path: Path) -> None:
     assert message({"rate": 0}, {}, path).startswith("--rate: 0")
 
 
+def test_a_variable_that_resembles_none_suggests_none() -> None:
+    """The prefix, which all have, is no likeness."""
+    assert message({}, {"ASSIGN_WORKER_CONFIG": "x"}, None) == "ASSIGN_WORKER_CONFIG: no such variable"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_settings(tmp_path: Path) -> None:
+    """Some editors put one first."""
+    path = tmp_path / "c.toml"
+    path.write_text("\ufeff[sending]\nrate = 3\n", "utf-8")
+    assert load_settings({}, environ={}, config_file=path).sending.rate == 3
+
+
 def test_all_errors_are_told_together(tmp_path: Path) -> None:
     """One load, one list: flags, variables, file and keys."""
     path = write(tmp_path / "c.toml", "[sending]\nmax_atempts = 3\n[sendin]\nx = 1\n[logging]\nquiet = 7")

@@ -18,6 +18,7 @@ from worker.errors import AssignWorkerError, LedgerError, LedgerHeldError, Ledge
 from worker.ledger import Ledger
 from worker.ledger.claims import Batch
 from worker.ledger.group_commit import GroupCommit
+from worker.ledger.sqlite import _what_is_wrong
 from worker.ledger.tables import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -94,6 +95,14 @@ def test_a_newer_ledger_is_left_alone(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(LedgerError, match="newer"):
         Ledger(str(path), exclusive=True)
+
+
+def test_a_ledger_that_may_not_be_written_is_not_called_damaged(tmp_path: Path) -> None:
+    """SQLite's own words for a folder or a file that is read-only."""
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        sqlite3.connect(f"file:{tmp_path}/absent.db?mode=ro", uri=True)
+    said = _what_is_wrong(caught.value)
+    assert said == "cannot be written (unable to open database file). See that this user may write it and its folder"
 
 
 def test_a_damaged_ledger_is_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import click
 
 from worker.cli.failures import Invocation, ends_quietly
+from worker.cli.stdout import writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,17 @@ class LazyGroup(click.Group):
         """Write the table, without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, does) for name, (_, does) in self.table.items()])
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - likewise
+    ) -> click.Context:
+        """Read the options; `--help` and `--version` write here."""
+        with ends_quietly(Invocation()), writing():
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         """Call the command; what it raises becomes one message on stderr and an exit code."""

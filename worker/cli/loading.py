@@ -44,7 +44,9 @@ def load(flags: Mapping[str, object], config_file: str | None, *, keys: bool) ->
     return settings
 
 
-def begin(flags: Mapping[str, object], config_file: str | None, subject: str, *, keys: bool = True) -> Settings:
+def begin(
+    flags: Mapping[str, object], config_file: str | None, subject: str, *, keys: bool = True, own_results: bool = False
+) -> Settings:
     """The settings of a command that may hold keys: no core of its process is written.
 
     Args:
@@ -52,13 +54,18 @@ def begin(flags: Mapping[str, object], config_file: str | None, subject: str, *,
         config_file: likewise.
         subject: what it does, in messages: `the run of jobs.csv`.
         keys: whether keys are looked for.
+        own_results: what it writes are not a run's results, so that only its flag tells where: where variables or the
+            file name a place, that is the runs'.
 
     Raises:
         ConfigError: something cannot be used; all of it is named.
     """
     forbid_cores()
     click.get_current_context().ensure_object(Invocation).subject = subject
-    return load(flags, config_file, keys=keys)
+    settings = load(flags, config_file, keys=keys)
+    if own_results and flags["results"] is None:
+        return settings.model_copy(update={"output": settings.output.model_copy(update={"results": None})})
+    return settings
 
 
 def start_logs(settings: Settings, *, stream: TextIO | None = None, secrets: tuple[str, ...] = ()) -> None:

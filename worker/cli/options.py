@@ -26,6 +26,7 @@ __all__ = [
     "config",
     "declare",
     "ledger_here",
+    "ledger_on_server",
     "option",
     "recover",
     "setting",
@@ -37,7 +38,10 @@ _Decorated = TypeVar("_Decorated", bound="Callable[..., Any] | click.Command")
 TELLING: Final = ("notify", "notify_on", "metrics_port", "metrics_file")
 """The settings of `telling`, for every command that changes or verifies something."""
 _FEW: Final = 12
-_KEY_FLAGS: Final = ("--api-key", "--key", "--token", "--personal-access-token", "--seam-api-key")
+_KEY_FLAGS: Final = (
+    *("--api-key", "--apikey", "--api_key", "--key", "--secret"),
+    *("--token", "--access-token", "--personal-access-token", "--pat", "--seam-api-key"),
+)
 
 
 class GroupedOption(click.Option):
@@ -185,6 +189,7 @@ config = option(
     help="Settings as TOML; flags and variables go before it.",
 )
 
+ledger_on_server = option(_OUTPUT, "--ledger", metavar="URL", help="postgresql://USER@HOST/DATABASE.")
 ledger_here = option("Options", "--ledger", metavar="URL", help="Default: assign-ledger.db in this folder.")
 
 recover = _flag("Options", "--recover", default=False, help="The ledger is from a backup: read owners before sending.")

@@ -64,7 +64,7 @@ def command(
 
     Nothing is sent, and no run is kept. With --results FILE every row is written, with its sentence.
     """
-    settings = begin(flags, config_file, f"the plan for {jobs}")
+    settings = begin(flags, config_file, f"the plan for {jobs}", own_results=True)
 
     from worker.cli.execution import conclude, execute  # noqa: PLC0415 - slow to import
     from worker.planning import make_plan  # noqa: PLC0415 - likewise

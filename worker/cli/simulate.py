@@ -63,9 +63,12 @@ def _shares(_: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
 def _windows(_: click.Context, param: click.Parameter, given: tuple[str, ...]) -> list[tuple[float, float]]:
     """FROM:TO, each."""
     try:
-        return [(float(begin), float(end)) for begin, _, end in (text.partition(":") for text in given)]
+        windows = [(float(begin), float(end)) for begin, _, end in (text.partition(":") for text in given)]
     except ValueError:
-        raise click.BadParameter("FROM:TO is needed, in seconds from the start", param=param) from None
+        windows = [(0.0, 0.0)]
+    if not all(0.0 <= begin < end for begin, end in windows):
+        raise click.BadParameter("FROM:TO is needed, in seconds from the start, FROM before TO", param=param)
+    return windows
 
 
 @click.command("simulate", short_help="Run a local Seam look-alike.")

@@ -67,7 +67,7 @@ def command(
     It needs the owners of before, which a run with --sync or --takeover refuse has read. A row whose owner was changed
     since the run stays as it is. Users that Seam created are not deleted.
     """
-    settings = begin(flags, config_file, "the undo")
+    settings = begin(flags, config_file, "the undo", own_results=True)
 
     from worker.cli.execution import conclude, execute  # noqa: PLC0415 - slow to import
     from worker.cli.summary import print_report  # noqa: PLC0415 - likewise

@@ -85,7 +85,7 @@ def command(
     Told are its owner, whether the lock maker's system has followed, whether a card is encoded, and what warnings
     remain. Nothing is sent.
     """
-    settings = begin(flags, config_file, "the verification")
+    settings = begin(flags, config_file, "the verification", own_results=True)
 
     from worker.cli.execution import conclude, execute  # noqa: PLC0415 - slow to import
     from worker.verifying import verify_run  # noqa: PLC0415 - likewise

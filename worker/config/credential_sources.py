@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from worker.config.credentials import (
     API_KEY_ENV,
@@ -119,11 +119,15 @@ def read_env_file(path: Path | None) -> dict[str, str]:
     if path is None or not path.exists():
         return {}
     try:
-        values = dotenv_values(path, interpolate=False)
+        with path.open(encoding="utf-8-sig") as file:
+            bindings = list(parse_stream(file))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError(f"env_file {path} cannot be read: {reason}") from None
-    return {name: value for name, value in values.items() if value}
+    broken = next((binding.original.line for binding in bindings if binding.error), None)
+    if broken is not None:
+        raise ConfigError(f"env_file {path}, line {broken}: cannot be read; allowed: NAME=VALUE, quotes closed")
+    return {binding.key: binding.value for binding in bindings if binding.key and binding.value}
 
 
 def _default_key(tables: CredentialTables, environ: Mapping[str, str], home: str | None) -> ResolvedKey | None:

@@ -155,10 +155,10 @@ class Layer(PydanticBaseSettingsSource):
         return {section: dict(values) for section, values in self.values.items()}
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean NAME?`, or nothing where no name is near."""
+def suggest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """`; did you mean NAME?`, or nothing where no name is near; all of them have the prefix."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
 def listed(problems: Sequence[str]) -> str:
@@ -199,12 +199,12 @@ def environment_layer(
             if variable is not None and environ.get(variable):
                 entries[option.name] = (environ[variable], f"{origin}{variable}")
                 break
-    ours = {option.env for option in table.values()}
-    problems += [
-        f"{origin}{name}: no such variable{suggest(name, ours)}"
-        for name in sorted(environ)
-        if name.startswith(ENV_PREFIX) and name not in ours
-    ]
+    known = {option.name.upper() for option in table.values()}
+    for variable in sorted(environ):
+        name = variable.removeprefix(ENV_PREFIX)
+        if variable.startswith(ENV_PREFIX) and name not in known:
+            near = suggest(name, known, prefix=ENV_PREFIX)  # the prefix by itself would make any two of them alike
+            problems.append(f"{origin}{variable}: no such variable{near}")
     return Layer(settings, entries)
 
 
@@ -215,8 +215,7 @@ def read_toml(path: Path, *, flag: str = "--config ") -> dict[str, Any]:
         ConfigError: It cannot be read, or is not TOML.
     """
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors of Windows put a mark first
     except OSError as error:
         raise ConfigError(f"{flag}{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

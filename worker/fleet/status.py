@@ -189,6 +189,8 @@ def _standing(run: Run, shard: Any) -> Standing:  # noqa: ANN401 - a record of t
         return Standing.DONE
     if shard.is_held:
         return Standing.WORKING
+    if run.state == "superseded":
+        return Standing.CANCELLED
     if shard.status == "doing":
         return Standing.ORPHANED
     if shard.status in {"cancelled", "aborted", "failed"}:

@@ -77,16 +77,16 @@ def open_sqlite(path: Path, *, create: bool) -> Engine:
     except OSError as error:
         raise LedgerError(f"cannot open the ledger {path}: {error.strerror or error}") from None
     except Exception as error:  # noqa: BLE001 - whatever the driver says of a file that is no good
-        raise LedgerError(
-            f"the ledger {path} is damaged or cannot be written ({_root_message(error)}); it was left as it is. "
-            "Restore it from a backup, or name another one with --ledger."
-        ) from None
+        raise LedgerError(f"the ledger {path} {_what_is_wrong(error)}, or name another one with --ledger.") from None
     return engine
 
 
-def _root_message(error: Exception) -> str:
-    origin = getattr(error, "orig", None)
-    return str(origin or error).splitlines()[0][:200]
+def _what_is_wrong(error: Exception) -> str:
+    origin = getattr(error, "orig", None) or error
+    reason = str(origin).splitlines()[0][:200]
+    if getattr(origin, "sqlite_errorname", "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+        return f"cannot be written ({reason}). See that this user may write it and its folder"
+    return f"is damaged ({reason}); it was left as it is. Restore it from a backup"
 
 
 def check_place(path: Path) -> None:

@@ -12,6 +12,16 @@ the file: a physical line and a record are held to `MAX_RECORD` characters, a ce
 from worker.readers.inputs import Input, open_input
 from worker.readers.limits import MAX_FIELD, MAX_RECORD
 from worker.readers.options import FIELDS, Format, ReadOptions
-from worker.readers.sources import hash_file
+from worker.readers.sources import hash_file, require_file
 
-__all__ = ["FIELDS", "MAX_FIELD", "MAX_RECORD", "Format", "Input", "ReadOptions", "hash_file", "open_input"]
+__all__ = [
+    "FIELDS",
+    "MAX_FIELD",
+    "MAX_RECORD",
+    "Format",
+    "Input",
+    "ReadOptions",
+    "hash_file",
+    "open_input",
+    "require_file",
+]

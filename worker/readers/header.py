@@ -60,6 +60,8 @@ def read_header(batches: Iterator[Batch], options: ReadOptions, label: str) -> t
         batch = _joined(batch, next(batches))  # a quoted name may go over the end of a batch
     if not batch.clean and (fault := stain("".join(lines[:taken]), options.encoding)):
         raise InputError(f"The header of {label} cannot be used. {fault}")
+    if lines[0].lstrip().startswith(("{", "[")) and options.column(CREDENTIAL) not in names:
+        raise InputError(f"{label} has no CSV header but JSON: give --format jsonl if it holds one object a line.")
     if not names or max(map(len, names)) > MAX_FIELD:
         raise InputError(
             f"The header of {label} cannot be read as CSV: a quote in it is not closed, or closed too early."
@@ -101,8 +103,6 @@ def _split(lines: list[str], options: ReadOptions) -> tuple[tuple[str, ...], str
 
 
 def _positions(names: tuple[str, ...], options: ReadOptions, label: str) -> dict[str, int]:
-    if names[0].startswith(("{", "[")) and options.column(CREDENTIAL) not in names:
-        raise InputError(f"{label} has no CSV header but JSON: give --format jsonl if it holds one object a line.")
     taken = {column.strip() for column in options.mapping.values()}
     positions = {}
     for field in FIELDS:
@@ -111,8 +111,7 @@ def _positions(names: tuple[str, ...], options: ReadOptions, label: str) -> dict
         if column not in names or (column in taken and not mapped):
             if mapped:
                 raise InputError(
-                    f"{label} has no column {shown(column)!r}, which --map {field}={shown(column)} names"
-                    f"{_nearest(column, names)}."
+                    f"{label} has no column {shown(column)!r}, to which {field} is mapped{_nearest(column, names)}."
                 )
             continue
         if names.count(column) > 1:

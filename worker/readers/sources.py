@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-__all__ = ["Source", "hash_file"]
+__all__ = ["Source", "hash_file", "require_file"]
 
 _BUFFER = 256 * 1024
 _GZIP: Final = b"\x1f\x8b"
@@ -173,6 +173,20 @@ def hash_file(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise _unreadable(str(path), error) from error
+
+
+def require_file(path: Path) -> None:
+    """Say now, rather than when a ledger was made for it, that there is no such input; a pipe is not opened.
+
+    Raises:
+        InputError: It does not exist or is a directory.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError
+        path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise _unreadable(str(path), error) from error
 
 
 def _open(path: Path) -> io.FileIO:

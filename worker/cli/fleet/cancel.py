@@ -8,7 +8,7 @@ import click
 
 from worker.cli.fleet.ledger import ledger_of
 from worker.cli.loading import load, start_logs
-from worker.cli.options import GroupedCommand, config, declare, setting, takes_no_key
+from worker.cli.options import GroupedCommand, config, declare, ledger_on_server, setting, takes_no_key
 from worker.errors import UsageError
 
 __all__ = ["command"]
@@ -20,7 +20,7 @@ __all__ = ["command"]
     epilog="Rows that were not sent stay pending; `fleet submit` of the same file lets the run go on.",
 )
 @click.argument("run")
-@declare(takes_no_key, setting("ledger"), config, setting("log_level"))
+@declare(takes_no_key, ledger_on_server, config, setting("log_level"))
 def command(run: str, *, config_file: str | None, **flags: Any) -> None:  # noqa: ANN401 - settings
     """Have no more of RUN sent; what is in flight ends, and is recorded."""
     settings = load(flags, config_file, keys=False)

@@ -8,13 +8,13 @@ import click
 
 from worker.cli.fleet.ledger import ledger_of
 from worker.cli.loading import load, start_logs
-from worker.cli.options import GroupedCommand, config, declare, setting, takes_no_key
+from worker.cli.options import GroupedCommand, config, declare, ledger_on_server, setting, takes_no_key
 
 __all__ = ["command"]
 
 
 @click.command("init", cls=GroupedCommand, epilog="Exit codes: 0 they are there; 2 the server cannot be used.")
-@declare(takes_no_key, setting("ledger"), config, setting("log_level"))
+@declare(takes_no_key, ledger_on_server, config, setting("log_level"))
 def command(*, config_file: str | None, **flags: Any) -> None:  # noqa: ANN401 - settings
     """Make the ledger and the fleet's tables, where they are not there yet.
 

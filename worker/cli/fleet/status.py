@@ -9,7 +9,7 @@ import click
 
 from worker.cli.fleet.ledger import ledger_of
 from worker.cli.loading import load, start_logs
-from worker.cli.options import GroupedCommand, as_json, config, declare, option, setting, takes_no_key
+from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_on_server, option, setting, takes_no_key
 from worker.cli.stdout import print_json
 from worker.cli.words import amount, per_second, span
 from worker.errors import UsageError
@@ -35,7 +35,7 @@ _MOST_LINES: Final = 15
     takes_no_key,
     option("Options", "--watch", is_flag=True, default=False, help="Show it anew every 2 seconds, until it is done."),
     as_json,
-    setting("ledger"),
+    ledger_on_server,
     config,
     setting("log_level"),
 )

@@ -10,7 +10,7 @@ import click
 
 from worker.cli.fleet.ledger import ledger_of
 from worker.cli.loading import load
-from worker.cli.options import GroupedCommand, as_json, config, declare, option, setting, takes_no_key
+from worker.cli.options import GroupedCommand, as_json, config, declare, ledger_on_server, option, setting, takes_no_key
 from worker.cli.stdout import print_json
 from worker.cli.words import amount
 
@@ -36,7 +36,8 @@ STDIN: Final = "-"
     config,
     option("Options", "--again", is_flag=True, default=False, help="Send a finished input once more, as a new run."),
     as_json,
-    setting("ledger", "name", "format", "encoding", "map", "endpoint", "takeover", "include_codes"),
+    ledger_on_server,
+    setting("name", "format", "encoding", "map", "endpoint", "takeover", "include_codes"),
     setting("log_level", "quiet", "progress"),
 )
 def command(

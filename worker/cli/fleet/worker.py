@@ -12,7 +12,7 @@ import click
 
 from worker.cli.fleet.ledger import ledger_of
 from worker.cli.loading import begin, start_logs
-from worker.cli.options import GroupedCommand, config, declare, option, setting, takes_no_key
+from worker.cli.options import GroupedCommand, config, declare, ledger_on_server, option, setting, takes_no_key
 
 if TYPE_CHECKING:
     from worker.config import Settings
@@ -44,7 +44,8 @@ _LEVEL_VARIABLE: Final = "ASSIGN_WORKER_LOG_LEVEL"
         default=SHARDS,
         help=f"Shards, or groups of small workspaces, at a time; they share --concurrency. Default: {SHARDS}.",
     ),
-    setting("ledger", "endpoint", "proxy", "ca_file"),
+    ledger_on_server,
+    setting("endpoint", "proxy", "ca_file"),
     setting("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details"),
     setting("log_format"),
     option("What is said", "--log-level", metavar="LEVEL", help="debug, info, warning or error. Default: info."),
