@@ -196,7 +196,7 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
     ledger: str,
     results: str | None = None,
     stops: Sequence[Stop] = (),
-    held: bool = False,
+    at_work: str | None = None,
     note: str | None = None,
     rehearsal: bool = False,
     command: Sequence[str] = (),
@@ -209,7 +209,7 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
         ledger: where it is, for people.
         results: where its rows were exported to.
         stops: why this execution ended early; without any, an open run tells its last stop.
-        held: another process holds the run.
+        at_work: which other process sends the run just now.
         note: a sentence to say on top.
         rehearsal: nothing went to Seam.
         command: argv that started the run, to be told as the way to go on.
@@ -221,7 +221,7 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
     replaced = count_replaced(engine, chain)
     seconds = sum(each.sending_seconds for each in chain.runs)
     sent = sums.sent + replaced.sent
-    finished = last.state != "open"
+    finished, held = last.state != "open", at_work is not None
     if not stops and not finished and last.stop_cause is not None:
         stops = (Stop(StopCause(last.stop_cause), last.stop_message or ""),)
     given: Sequence[str] | None = command if run.run_no == last.run_no else ()
@@ -245,7 +245,9 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
         ledger=ledger,
         results=results,
         exit_code=exit_code_of(sums.outcomes, (stop.cause for stop in stops), finished=finished, held=held),
-        next_steps=tuple(
+        next_steps=()
+        if held
+        else tuple(
             next_steps(
                 chain,
                 sums.outcomes,
@@ -256,7 +258,7 @@ def build_report(  # noqa: PLR0913 - what the ledger does not know
                 rehearsal=rehearsal,
             )
         ),
-        notes=() if note is None else (note,),
+        notes=tuple(filter(None, (note, at_work and f"{at_work}, is at work on it; rows in doubt are on their way"))),
         rehearsal=rehearsal,
         retries=tuple(retry.id for retry in chain.retries),
         since=compare(engine, before, chain),

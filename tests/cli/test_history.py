@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
+from tests.cli.service import Service, Started, call, make_jobs, read_results, wait_for, write_jobs
 from worker.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -124,3 +125,20 @@ def test_options_before_prune_count_too(service: Service, tmp_path: Path) -> Non
     call(["run", path, "--ledger", "elsewhere.db"], service.environ())
     ended = call(["runs", "--ledger", "elsewhere.db", "prune", "--older-than", "0d"], service.environ())
     assert (ended.code, ended.out) == (0, "Removed 0 runs with 0 rows\n")
+
+
+def test_a_run_that_is_being_sent_is_shown_as_such(service: Service, tmp_path: Path) -> None:
+    """Who is at work on it; no advice to run it again beside. Once that one is gone, there is."""
+    jobs, before = write_jobs(tmp_path / "jobs.csv", make_jobs(400)), service.assigns()
+    with Started(["run", jobs, "--rate", "20"], service.environ(), tmp_path) as started:
+        wait_for(lambda: service.assigns() >= before + 20)
+        ended = call(["show", "--json", "--ledger", tmp_path / "assign-ledger.db"], service.environ())
+        started.end(signal.SIGKILL)
+    shown = ended.document()
+    assert (shown["state"], shown["exit_code"], shown["next_steps"]) == ("open", 4, [])
+    (note,) = shown["notes"]
+    assert note.startswith(f"process {started.process.pid} on ")
+    assert note.endswith(", is at work on it; rows in doubt are on their way")
+    left = call(["show", "--json", "--ledger", tmp_path / "assign-ledger.db"], service.environ()).document()
+    assert (left["exit_code"], left["notes"]) == (3, [])
+    assert left["next_steps"][0] == "The same command goes on from here"

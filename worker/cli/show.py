@@ -28,13 +28,18 @@ def command(
     start_logs(settings)
 
     from worker.cli.summary import print_report  # noqa: PLC0415 - slow to import
+    from worker.ledger.chains import chain_of  # noqa: PLC0415 - likewise
+    from worker.ledger.held import find_worker  # noqa: PLC0415 - likewise
     from worker.ledger.runs import get_run  # noqa: PLC0415 - likewise
     from worker.report import build_report  # noqa: PLC0415 - likewise
 
     with open_ledger(settings) as ledger:
+        found = get_run(ledger.engine, run)
+        last = chain_of(ledger.engine, found.run_no).last
         report = build_report(
             ledger.engine,
-            get_run(ledger.engine, run),
+            found,
+            at_work=find_worker(ledger.engine, last.run_no),
             ledger=ledger.place,
             rehearsal=ledger.is_rehearsal,
         )

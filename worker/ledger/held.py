@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, select, true
+from sqlalchemy import exists, func, select, true
 
 from worker.errors import LedgerHeldError
-from worker.ledger.holders import describe, is_dead, is_same, timeout_of
+from worker.ledger.holders import describe, is_alive, is_dead, is_same, timeout_of
 from worker.ledger.store import store_of
 from worker.ledger.tables import runs, shards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Engine, Row
 
-__all__ = ["Holds", "look_for_holders", "refuse_held"]
+__all__ = ["Holds", "find_worker", "look_for_holders", "refuse_held"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,28 @@ def look_for_holders(
         elif is_ours:
             settles_in = max(settles_in, known.timeout(row.holder) + row.left)
     return Holds(reasons, settles_in)
+
+
+def find_worker(engine: Engine, run_no: int) -> str | None:
+    """Who sends an open run just now, for people; None where nobody is known to."""
+    has_leases = store_of(engine.dialect).has_leases
+    query = select(shards.c.holder).where(
+        shards.c.run_no == run_no,
+        shards.c.holder.is_not(None),
+        exists().where(
+            runs.c.run_no == run_no,
+            runs.c.state == "open",
+            runs.c.started_at.is_not(None),
+            runs.c.stopped_at.is_(None),
+        ),
+    )
+    if has_leases:
+        query = query.where(shards.c.lease_until > store_of(engine.dialect).clock())
+    with engine.connect() as connection:
+        for said in connection.execute(query.distinct()).scalars():
+            if is_alive(said) or (has_leases and not is_dead(said)):
+                return describe(said)
+    return None
 
 
 _WHOSE: Final = func.coalesce(shards.c.workspace_id, runs.c.workspace_id).label("workspace")

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["describe", "holder", "is_dead", "is_same", "timeout_of"]
+__all__ = ["describe", "holder", "is_alive", "is_dead", "is_same", "timeout_of"]
 
 
 def holder(*, timeout: float | None = None, part: str | None = None) -> str:
@@ -65,15 +65,25 @@ def _machine() -> str | None:
 
 def is_dead(said: str | None) -> bool:
     """Whether that process is known to have ended; False where it cannot be told from here."""
+    return _lives(said) is False
+
+
+def is_alive(said: str | None) -> bool:
+    """Whether that process is known to run; False where it cannot be told from here."""
+    return _lives(said) is True
+
+
+def _lives(said: str | None) -> bool | None:
+    """None: it cannot be told from here."""
     with contextlib.suppress(ValueError, TypeError, KeyError):
         who = json.loads(said or "")
         if who["machine"] is None or who["machine"] != _machine():
-            return False
+            return None
         try:
-            return bool(abs(psutil.Process(who["pid"]).create_time() - who["started_at"]) > 1)
+            return bool(abs(psutil.Process(who["pid"]).create_time() - who["started_at"]) <= 1)
         except psutil.NoSuchProcess:
-            return True
-    return False
+            return False
+    return None
 
 
 def describe(said: str | bytes | None) -> str:
