@@ -59,6 +59,28 @@ def test_a_beginning_keeps_what_fits_and_forgets_the_rest(tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_start_that_is_noted_for_years_ahead_is_forgotten(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, is_open: bool
+) -> None:
+    """A clock was wrong once: no profile is silent until that time comes; a run that was begun is still owed."""
+    notes = Notes(tmp_path / "s.json")
+    notes.begin([NIGHT], NOW)
+    notes.settle("night", through=at("2031-01-01T01:30"), is_open=is_open)
+    notes.begin([NIGHT], NOW)
+    assert notes.get(NIGHT) == Note("30 2 * * *", "Europe/Berlin", NOW, open=is_open)
+    assert "noted for a time to come" in caplog.text
+
+
+def test_a_clock_that_is_put_back_an_hour_repeats_no_start(tmp_path: Path) -> None:
+    """What lies that little ahead has been run."""
+    notes = Notes(tmp_path / "s.json")
+    notes.begin([NIGHT], NOW)
+    notes.settle("night", through=at("2026-11-24T13:00"), is_open=False)
+    notes.begin([NIGHT], NOW)
+    assert notes.get(NIGHT) == Note("30 2 * * *", "Europe/Berlin", at("2026-11-24T13:00"), settled=True)
+
+
 @pytest.mark.parametrize(
     "text",
     [

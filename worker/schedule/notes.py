@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from worker.errors import ConfigError, ResultsWriteError, UsageError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Note", "Notes"]
 
 _VERSION: Final = 1
+_CLOCK_SET_BACK: Final = timedelta(days=1)
+"""A clock may be put back by less, and no start is made twice; by more, no profile waits until that time comes."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,16 @@ class Notes:
         self._notes = {}
         for profile in profiles:
             note = former.get(profile.name)
-            fresh = Note(str(profile.cron), str(profile.time_zone), now)
-            self._notes[profile.name] = note if note is not None and note.fits(profile) else fresh
+            if note is None or not note.fits(profile):
+                note = Note(str(profile.cron), str(profile.time_zone), now)
+            elif note.through > now + _CLOCK_SET_BACK:
+                get_logger().warning(
+                    "the last start is noted for a time to come, as by a clock that was wrong; it is forgotten",
+                    profile=profile.name,
+                    noted=note.through.isoformat(),
+                )
+                note = replace(note, through=now, settled=False)
+            self._notes[profile.name] = note
         try:
             self._write()
         except (ResultsWriteError, UsageError) as error:
