@@ -59,6 +59,8 @@ def next_steps(  # noqa: PLR0913 - what the steps name
     if retryable and root.kind == RUN and last.state == "finished" and not rehearsal:
         rows = "1 row" if retryable == 1 else f"{retryable} rows"
         yield f"{rows} may succeed now: `{command_on('retry', root, ledger)}` sends nothing else"
+    if retryable and root.kind == UNDO and last.state == "finished":
+        yield "To give back what did not succeed, run the same command once more"
     if not any(outcomes.values()) and root.kind in {RUN, UNDO}:
         yield (
             f"{root.input_name} has no rows: look at what made it"

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 
 from worker.advice import command_on
 from worker.control import Control, Progress
+from worker.earlier import refuse_undone
 from worker.errors import UsageError
 from worker.executor import Executor, reopen
 from worker.intake import Intake
 from worker.ledger import Ledger
-from worker.ledger.chains import chain_of
 from worker.ledger.opening import finish_staging
 from worker.ledger.runs import Run, discard_run, discard_staging, find_alike
-from worker.ledger.undos import find_undo
 from worker.paths import Paths
 from worker.readers import ReadOptions, hash_file
 from worker.results import check_destination
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from worker.ledger.runs import RunState
     from worker.models import Step
     from worker.ports import AttemptObserver
+    from worker.preflight import Preflight
     from worker.report import RunReport
 
 __all__ = ["run_batch"]
@@ -136,17 +136,15 @@ class _Batch:
         if run is None:
             staged, sha256 = await self._intake.stage()
             if not again:  # stdin is known only now; a file may have changed since it was hashed
-                run = await self._find_alike(sha256)
+                try:
+                    run = await self._find_alike(sha256)
+                except UsageError:
+                    await asyncio.to_thread(discard_run, self._engine, staged.run_no)
+                    raise
             if run is None:
                 return await executor.execute(partial(self._open, staged, sha256), recover=recover)
             await asyncio.to_thread(discard_run, self._engine, staged.run_no)
         if run.state == "finished":
-            undo = await asyncio.to_thread(self._undo_of, run)
-            if undo is not None:
-                raise UsageError(
-                    f"run {run.id} has sent this input, and run {undo.id} undoes it; nothing was sent. If the "
-                    "credentials are to be assigned once more, run the same command with --again"
-                )
             note = (
                 f"run {run.id} has already sent this input; --again sends it once more, "
                 f"`{command_on('retry', run, self._around.paths.ledger)}` only what did not succeed"
@@ -154,13 +152,15 @@ class _Batch:
             return await executor.finish(run, note=note)
         return await executor.execute(partial(reopen, self._engine, run), recover=recover)
 
-    def _undo_of(self, run: Run) -> Run | None:
-        return find_undo(self._engine, chain_of(self._engine, run.run_no))
-
     async def _find_alike(self, sha256: str) -> Run | None:
         # What a sync found last night says nothing of tonight: a finished one is no reason not to look again.
         states: tuple[RunState, ...] = ("open",) if self._settings.sending.sync else ("open", "finished")
-        return await asyncio.to_thread(find_alike, self._engine, self._intake.spec(), sha256, states=states)
+        spec = self._intake.spec()
+        run = await asyncio.to_thread(find_alike, self._engine, spec, sha256, states=states)
+        if run is None or run.state == "finished":
+            await asyncio.to_thread(refuse_undone, self._engine, spec, sha256)
+        return run
 
-    def _open(self, run: Run, sha256: str, workspace_id: str | None) -> Run:
-        return finish_staging(self._engine, run, sha256=sha256, now=time.time(), workspace_id=workspace_id)
+    def _open(self, run: Run, sha256: str, preflight: Preflight) -> Run:
+        home = preflight.workspace_id
+        return finish_staging(self._engine, run, sha256=sha256, now=time.time(), workspace_id=home)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from worker.config import KeyKind
 from worker.errors import ConfigError, UsageError
 from worker.ledger import hold_existing
-from worker.ledger.chains import find_chain
-from worker.ledger.runs import RUN, discard_staging, workspace_of
+from worker.ledger.chains import chain_of, find_chain
+from worker.ledger.runs import RUN, discard_staging, find_alike, workspace_of
+from worker.ledger.undos import find_undo
 from worker.paths import Paths
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from worker.config import Settings
     from worker.ledger import Ledger
     from worker.ledger.chains import Chain
-    from worker.ledger.runs import Run
+    from worker.ledger.runs import Run, RunSpec
+    from worker.preflight import Preflight
 
-__all__ = ["check_workspace", "hold_earlier", "is_for_one_workspace"]
+__all__ = ["check_workspace", "hold_earlier", "is_for_one_workspace", "refuse_undone"]
 
 
 @asynccontextmanager
@@ -55,8 +57,8 @@ async def hold_earlier(
 def _check_root(root: Run, settings: Settings, *, verb: str, done: str) -> None:
     if root.kind != RUN:
         raise UsageError(
-            f"run {root.id} is itself an {root.kind}, and only a run over a file can be {done}; run the file again to "
-            "assign its rows anew"
+            f"run {root.id} is itself an {root.kind}, and only a run over a file can be {done}; undo that run once "
+            "more for what did not succeed, or `run` its file with --again to assign the rows anew"
         )
     if root.endpoint != settings.target.endpoint:
         raise UsageError(
@@ -65,7 +67,7 @@ def _check_root(root: Run, settings: Settings, *, verb: str, done: str) -> None:
         )
 
 
-def check_workspace(engine: Engine, run: Run, workspace_id: str | None) -> None:
+def check_workspace(engine: Engine, run: Run, preflight: Preflight) -> None:
     """Refuse the key of another workspace than a run was begun in.
 
     Raises:
@@ -73,10 +75,14 @@ def check_workspace(engine: Engine, run: Run, workspace_id: str | None) -> None:
     """
     with engine.connect() as connection:
         begun_in = workspace_of(connection, run.run_no)
-    if workspace_id is not None and begun_in not in {None, workspace_id}:
+    if begun_in is None:
+        return
+    elsewhere = preflight.workspace_id not in {None, begun_in}
+    if elsewhere or preflight.is_empty:
+        other = preflight.workspace_id if elsewhere else "one that holds no credential"
         raise ConfigError(
-            f"run {run.id} of this input was begun in workspace {begun_in}, and the key is for "
-            f"{workspace_id}; use the first key to go on, or another --ledger for a run of its own"
+            f"run {run.id} was begun in workspace {begun_in}, and the key is for {other}; use the key that it was "
+            "begun with. A run of its own needs another --ledger"
         )
 
 
@@ -87,3 +93,20 @@ def is_for_one_workspace(settings: Settings) -> bool:
     if default is None or default.kind is not KeyKind.API_KEY:
         return False
     return not credentials.workspaces and not credentials.missing
+
+
+def refuse_undone(engine: Engine, spec: RunSpec, sha256: str) -> None:
+    """Send no input anew that was undone since it was last sent, in whatever mode either time.
+
+    Raises:
+        UsageError: it was.
+    """
+    run = find_alike(engine, spec, sha256, states=("open", "finished"), any_mode=True)
+    if run is None or run.state == "open":
+        return
+    undo = find_undo(engine, chain_of(engine, run.run_no))
+    if undo is not None:
+        raise UsageError(
+            f"run {run.id} has sent this input, and run {undo.id} undoes it; nothing was sent. If the credentials are "
+            "to be assigned once more, run the same command with --again"
+        )

@@ -3,7 +3,7 @@
     preflight ─> open the run ─> survey (sync) ─> guards, question ─> send ─> export ─> report
 
 What kind of run it is (a file, a retry, an undo) is decided before, and comes in as the opening: a function that
-is told the key's workspace and gives the open run.
+is told of the key's workspace and gives the open run.
 """
 
 from __future__ import annotations
@@ -75,12 +75,12 @@ class Executor:
         self._end = resolve_end(self._settings.guards, datetime.now(UTC))
 
     async def execute(
-        self, opening: Callable[[str | None], Run], *, recover: bool = False, note: str | None = None
+        self, opening: Callable[[Preflight], Run], *, recover: bool = False, note: str | None = None
     ) -> RunReport:
         """Send what is left of a run, then export and report.
 
         Args:
-            opening: told the key's workspace, if that is known, it gives the open run; called in a thread.
+            opening: told what is known of the key's workspace, it gives the open run; called in a thread.
             recover: read every unsettled row back before sending it.
             note: a sentence for the report.
 
@@ -90,7 +90,7 @@ class Executor:
             LedgerWriteError: the ledger could not be written; what was recorded is intact.
         """
         async with self.connected() as (client, preflight):
-            run = await asyncio.to_thread(opening, preflight.workspace_id)
+            run = await asyncio.to_thread(opening, preflight)
             stops: Sequence[Stop] = (preflight.stop,) if preflight.stop is not None else ()
             if not stops:
                 stops = await self._go(client, run, recover=recover)
@@ -270,17 +270,18 @@ class Executor:
             await asyncio.to_thread(readings.close)
 
 
-def reopen(engine: Engine, run: Run, workspace_id: str | None) -> Run:
+def reopen(engine: Engine, run: Run, preflight: Preflight) -> Run:
     """An unfinished run goes on, if the key is still for the same workspace.
 
     Raises:
         ConfigError: it is not.
     """
-    check_workspace(engine, run, workspace_id)
+    check_workspace(engine, run, preflight)
     if run.kind != UNDO:
         with engine.begin() as connection:
             mark_doubtful(connection, run)  # a run that came in between may have left the same credential in doubt
-    return run if workspace_id is None else learn_workspace(engine, run.run_no, workspace_id)
+    home = preflight.workspace_id
+    return run if home is None else learn_workspace(engine, run.run_no, home)
 
 
 def _intent_of(engine: Engine, run: Run, decided: Counter[Outcome], *, in_full: bool) -> Intent:

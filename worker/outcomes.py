@@ -210,6 +210,12 @@ def failed(job: Job, last: Attempt, tries: Tries) -> Result:
                 else "Seam refuses this row for good; see error_message"
             )
         return _not_assigned(job, Outcome.FAILED, last, tries, retryable=False, detail=advice)
+    if last.verdict is Verdict.DONE:  # a reading: the send was another execution's, and its reply is not known here
+        detail = (
+            "if an earlier send was applied was in doubt, and it was not, as reading it back showed; not assigned. "
+            "Send the row again"
+        )
+        return _not_assigned(job, Outcome.FAILED, last, tries, retryable=True, detail=detail)
     times = "once" if tries.attempts == 1 else f"{tries.attempts} times"
     detail = f"tried {times} without success (last: {last.error_type}); not assigned. Send the row again later"
     return _not_assigned(job, Outcome.FAILED, last, tries, retryable=True, detail=detail)
@@ -217,9 +223,10 @@ def failed(job: Job, last: Attempt, tries: Tries) -> Result:
 
 def in_doubt(job: Job, last: Attempt, tries: Tries) -> Result:
     """Sent, and reading back could not tell whose the credential is."""
+    sent = "it was sent" if tries.attempts else "it may have been sent by another run"
     detail = (
-        f"it was sent, and whether it was applied could not be read back ({last.error_type}); "
-        "look at the credential in Seam, or run the file again: it is read back first"
+        f"{sent}, and whether it was applied could not be read back ({last.error_type}); "
+        "look at the credential in Seam, or retry it: it is read back first"
     )
     return _not_assigned(job, Outcome.IN_DOUBT, last, tries, retryable=True, detail=detail)
 
@@ -227,14 +234,16 @@ def in_doubt(job: Job, last: Attempt, tries: Tries) -> Result:
 def conflict(job: Job, last: Attempt, tries: Tries, *, owner: str | None) -> Result:
     """The credential is somebody else's, as was read, and takeover is refused."""
     whose = f"user {owner}" if owner else "somebody else"
-    detail = f"it belongs to {whose}, and takeover is refused; nothing was changed. `--takeover allow` replaces owners"
+    done = "it is not sent again" if tries.attempts else "nothing was changed"
+    detail = f"it belongs to {whose}, and takeover is refused; {done}. `--takeover allow` replaces owners"
     return _by_owner(job, last, tries, detail)
 
 
 def changed(job: Job, last: Attempt, tries: Tries, *, owner: str | None) -> Result:
     """Somebody else changed the owner after it was read."""
     whose = f"user {owner} has it now" if owner else "nobody has it now"
-    detail = f"its owner was changed by somebody else since it was read: {whose}; nothing was sent. Look at it in Seam"
+    done = "it is not sent again" if tries.attempts else "nothing was sent"
+    detail = f"its owner was changed by somebody else since it was read: {whose}; {done}. Look at it in Seam"
     return _by_owner(job, last, tries, detail)
 
 

@@ -24,6 +24,8 @@ class Preflight:
 
     workspace_id: str | None = None
     """None where the workspace holds no credential yet, or the key may not list."""
+    is_empty: bool = False
+    """The workspace holds no credential: nothing was ever assigned in it, or all of that is gone."""
     stop: Stop | None = None
     """Why nothing can be sent at present."""
 
@@ -49,8 +51,9 @@ async def ask_workspace(
     while True:
         attempt = await sender.list_page(workspace_id, limit=1)
         if attempt.verdict is Verdict.DONE:
-            found = attempt.credentials[0].workspace_id if attempt.credentials else None
-            return Preflight(workspace_id=found)
+            if not attempt.credentials:
+                return Preflight(is_empty=True)
+            return Preflight(workspace_id=attempt.credentials[0].workspace_id)
         if attempt.verdict is Verdict.HALT:
             cause = attempt.stop or StopCause.WRONG_URL
             message = f"{HALTED[cause]} ({attempt.error_type}: {attempt.error_message})"

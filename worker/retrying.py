@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from worker.ledger.chains import Chain
     from worker.models import Step
     from worker.ports import AttemptObserver
+    from worker.preflight import Preflight
     from worker.report import RunReport
 
 __all__ = ["retry_run"]
@@ -161,10 +162,10 @@ class _Retry:
         how, _, rule = self._chain.root.mode.partition(":")
         return f"{'plain' if how == FLEET else how}:{rule}"  # one process sends what a fleet left
 
-    def _open(self, workspace_id: str | None) -> Run:
-        root = self._chain.root
+    def _open(self, preflight: Preflight) -> Run:
+        root, workspace_id = self._chain.root, preflight.workspace_id
         for run in self._chain.runs:
-            check_workspace(self._engine, run, workspace_id)
+            check_workspace(self._engine, run, preflight)
         if workspace_id is not None and is_for_one_workspace(self._settings):
             elsewhere = find_elsewhere(self._engine, self._chain, self._choice, workspace_id)
             if elsewhere is not None:

@@ -220,8 +220,11 @@ class Settler:
             return self._as_wanted(row, reading)
         if reading.owner is Owner.UNTOLD and result.outcome is not Outcome.IN_DOUBT:
             return outcomes.in_doubt(row.job, reading.attempt, row.tries())
-        if reading.owner in {Owner.NOBODY, Owner.OTHER, Owner.GONE} and result.outcome is Outcome.IN_DOUBT:
-            return outcomes.failed(row.job, row.last or reading.attempt, row.tries())
+        if reading.owner is not Owner.UNTOLD and result.outcome is Outcome.IN_DOUBT:
+            if reading.owner is Owner.OTHER and self._rules.takeover_refused:
+                return outcomes.conflict(row.job, reading.attempt, row.tries(), owner=reading.acs_user_id)
+            last = reading.attempt if reading.owner is Owner.GONE else row.last or reading.attempt
+            return outcomes.failed(row.job, last, row.tries())
         return result._replace(read_back=True)
 
     def _count(self, row: RowState, attempt: Attempt) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from worker.ledger.undos import UndoGroup
     from worker.models import Step, Stop
     from worker.ports import AttemptObserver
+    from worker.preflight import Preflight
     from worker.report import RunReport
 
 __all__ = ["UndoPlan", "plan_undo", "undo_run"]
@@ -154,7 +155,7 @@ async def plan_undo(  # noqa: PLR0913 - keywords, each of them optional
         run = await asyncio.to_thread(create_undo, engine, chain, _spec(chain, settings), now=time.time())
         try:
             async with executor.connected() as (client, preflight):
-                await asyncio.to_thread(check_workspace, engine, chain.root, preflight.workspace_id)
+                await asyncio.to_thread(check_workspace, engine, chain.root, preflight)
                 stops: Sequence[Stop] = () if preflight.stop is None else (preflight.stop,)
                 if not stops:
                     stops = await executor.survey(client, run, verifications, wanted_by_undo(run.run_no))
@@ -190,11 +191,11 @@ def _spec(chain: Chain, settings: Settings) -> RunSpec:
     )
 
 
-def _open(ledger: Ledger, chain: Chain, settings: Settings, workspace_id: str | None) -> Run:
-    check_workspace(ledger.engine, chain.root, workspace_id)
+def _open(ledger: Ledger, chain: Chain, settings: Settings, preflight: Preflight) -> Run:
+    check_workspace(ledger.engine, chain.root, preflight)
     now = time.time()
     run = create_undo(ledger.engine, chain, _spec(chain, settings), now=now)
-    return open_undo(ledger.engine, chain, run, workspace_id=workspace_id, now=now)
+    return open_undo(ledger.engine, chain, run, workspace_id=preflight.workspace_id, now=now)
 
 
 def _note(chain: Chain) -> str | None:

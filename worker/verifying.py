@@ -137,7 +137,7 @@ class _Verification:
         root_no = self._root.run_no
         await asyncio.to_thread(forget_verifications, self._engine, root_no)
         async with self._executor.connected() as (client, preflight):
-            await asyncio.to_thread(check_workspace, self._engine, self._root, preflight.workspace_id)
+            await asyncio.to_thread(check_workspace, self._engine, self._root, preflight)
             stops: Sequence[Stop] = () if preflight.stop is None else (preflight.stop,)
             if not stops:
                 stops = await self._executor.survey(client, self._root, verifications, wanted_by_verify(root_no))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import func, select
 
-from tests.ledger.filling import NOW, result, row, settle, spec, staged, uuid
+from tests.ledger.filling import NOW, claimed, result, row, settle, spec, staged, uuid
 from worker.errors import InputError
-from worker.ledger.claims import fetch_fresh
+from worker.ledger.claims import Batch, fetch_fresh
+from worker.ledger.opening import mark_doubtful
 from worker.ledger.runs import create_run, get_run
 from worker.ledger.staging import stage
 from worker.ledger.tables import inputs, results, runs, shards, unsettled
@@ -233,3 +234,21 @@ def test_a_large_workspace_is_cut_into_shards(ledger: Ledger) -> None:
         ).all()
     assert [tuple(shard) for shard in found] == [tuple(count) for count in counted]
     assert sorted(shard.rows for shard in found) == [2, 4, 8, 8, 8]
+
+
+def test_what_another_run_left_in_doubt_outweighs_that_this_one_surely_sent_nothing(ledger: Ledger) -> None:
+    """An orderly stop noted the row as not executed; the send of the other run may have been."""
+    run = staged(ledger.engine, [row(1), row(2), row(3)], sha256="a", name="one.csv")
+    _, writer = claimed(ledger.engine, run)
+    writer.write(Batch(lowered={0: 0}, notes=[(1, False, 1), (2, False, 2)]))
+    writer.close()
+    other = staged(ledger.engine, [row(1, credential=1, person=600)], sha256="b", name="two.csv")
+    settle(ledger.engine, other, result(1, Outcome.IN_DOUBT), through=1)
+    with ledger.engine.begin() as connection:
+        mark_doubtful(connection, run)
+    found = fetch_fresh(ledger.engine, run.run_no, 0, after_row=0, limit=9)
+    assert [(each.job.row, each.maybe_applied, each.attempts) for each in found] == [
+        (1, True, 1),
+        (2, False, 2),
+        (3, False, 0),
+    ]

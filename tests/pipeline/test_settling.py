@@ -107,6 +107,7 @@ def test_takeover_refused_holds_on_the_read_back_too() -> None:
     seam.hold = lambda _: (seam.owners.update({credential: "somebody"}), None)[1]
     send(shards, seam, takeover_refused=True)
     assert shards.results[1].outcome is Outcome.CONFLICT
+    assert "takeover is refused; it is not sent again" in (shards.results[1].detail or "")
     assert seam.events.count(("sent", credential)) == 1
 
 
@@ -129,6 +130,32 @@ def test_reading_that_cannot_be_had_leaves_the_row_in_doubt() -> None:
     send(shards, seam)
     assert shards.results[1].outcome is Outcome.IN_DOUBT
     assert seam.events.count(("sent", job(1).acs_credential_id)) == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "later", "refused", "outcome", "said"),
+    [
+        ("somebody", [], True, Outcome.CONFLICT, "belongs to user somebody, and takeover is refused; it is not sent"),
+        ("somebody", [], False, Outcome.FAILED, "was not, as reading it back showed; not assigned. Send the row again"),
+        (None, [], False, Outcome.FAILED, "was not, as reading it back showed; not assigned. Send the row again"),
+        (None, [Fault.NOT_FOUND], False, Outcome.FAILED, "Seam knows no such credential"),
+        (PERSON, [], False, ASSIGNED, None),
+    ],
+)
+def test_the_last_reading_of_a_row_that_an_earlier_execution_sent(
+    owner: str | None, later: list[Fault], outcome: Outcome, said: str | None, *, refused: bool
+) -> None:
+    """The first one told nothing: what the settling one tells is the row's word, and no reply is made up for it."""
+    seam, shards = MemorySeam(), MemoryShards([job(1)])
+    shards.unsettled[1] = (True, 1)
+    if owner is not None:
+        seam.owners[job(1).acs_credential_id] = owner
+    seam.script(job(1).acs_credential_id, Fault.REFUSED, *later, call=Call.GET)
+    send(shards, seam, takeover_refused=refused)
+    result = shards.results[1]
+    assert result.outcome is outcome
+    assert (said or "") in (result.detail or "")
+    assert ("sent", job(1).acs_credential_id) not in seam.events
 
 
 def test_read_back_of_a_missing_credential_fails_the_row() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.batch.test_batch import OTHER_KEY, assigns, service, settings, uuid, write
 from tests.cli.service import read_results
 from worker import Control, Outcome, run_batch
@@ -14,8 +16,6 @@ from worker.simulator import API_KEY, WORKSPACE_ID
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from worker import Progress
     from worker.models import Attempt
@@ -182,6 +182,36 @@ async def test_a_sync_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert second.outcomes == {Outcome.ASSIGNED: 200}
     previous = {record["previous_acs_user_id"] for record in read_results(tmp_path / "b.results.csv")}
     assert previous == {uuid(100)}
+
+
+@pytest.mark.parametrize("takeover", ["refuse", "allow"])
+async def test_a_sync_that_goes_on_reads_again_what_another_run_has_assigned_meanwhile(
+    tmp_path: Path, takeover: str
+) -> None:
+    """Its readings are from before: by them nobody had the credentials, and it would take them unknowingly."""
+    ours, jobs = {"sync": True, "takeover": takeover}, write(tmp_path / "jobs.csv", [(1, 100), (2, 100), (3, 100)])
+    async with service(**IN_ONE_SYSTEM) as server:
+        control = Control()
+
+        async def no(_intent: object) -> bool:
+            control.stop(StopCause.SIGTERM)
+            return False
+
+        stopped = await run_batch(jobs, settings(server, **ours), control=control, confirm=no)
+        assert stopped.outcomes == {Outcome.PENDING: 3}
+        await run_batch(write(tmp_path / "other.csv", [(1, 200), (2, 100)]), settings(server))
+        report = await run_batch(jobs, settings(server, **ours))
+        assert report.run_id == stopped.run_id
+        taken = takeover == "allow"
+        wanted = {uuid(1): uuid(100 if taken else 200), uuid(2): uuid(100), uuid(3): uuid(100)}
+        assert {credential: owner for credential, owner in owners(server).items() if credential in wanted} == wanted
+    first, second, third = read_results(tmp_path / "jobs.results.csv")
+    assert (first["outcome"], second["outcome"], third["outcome"]) == (
+        "assigned" if taken else "conflict",
+        "unchanged",
+        "assigned",
+    )
+    assert first["previous_acs_user_id"] == (uuid(200) if taken else "")
 
 
 async def test_a_finished_sync_looks_again(tmp_path: Path) -> None:

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.batch.test_batch import assigns, service, settings, stopped_at, uuid, write
+from tests.batch.test_batch import OTHER_KEY, assigns, service, settings, stopped_at, uuid, write
 from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
 from tests.sync.test_sync import IN_ONE_SYSTEM, owners
 from tests.sync.test_verify import on
 from worker import Control, Outcome, run_batch
-from worker.errors import UsageError
+from worker.errors import ConfigError, UsageError
 from worker.models import Call, StopCause
 from worker.retrying import retry_run
 from worker.simulator import WORKSPACE_ID
 from worker.simulator.ids import NOBODY, packed
 from worker.undoing import plan_undo, undo_run
+from worker.verifying import verify_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,18 +118,51 @@ async def test_who_was_given_it_before_its_details_were_read_keeps_it(tmp_path: 
     assert (record["outcome"], record["assigned_acs_user_id"]) == ("assigned", "")
 
 
-async def test_what_was_undone_does_not_pass_for_sent(tmp_path: Path) -> None:
-    """The same file is neither told to be assigned nor assigned unasked."""
+@pytest.mark.parametrize("mode", [{"takeover": "refuse"}, {}, {"sync": True}, SYNC])
+async def test_what_was_undone_does_not_pass_for_sent(tmp_path: Path, mode: dict[str, Any]) -> None:
+    """The same file is neither told to be assigned nor assigned unasked, in whatever mode it comes again."""
     async with service(**IN_ONE_SYSTEM) as server:
-        jobs, plain = write(tmp_path / "jobs.csv", [(1, 200), (2, 200)]), settings(server, takeover="refuse")
-        await run_batch(jobs, plain)
+        jobs, again = write(tmp_path / "jobs.csv", [(1, 200), (2, 200)]), settings(server, **mode)
+        await run_batch(jobs, settings(server, takeover="refuse"))
         undone = await undo_run(None, on(server, tmp_path))
         sent = assigns(server)
         with pytest.raises(UsageError, match=rf"run {undone.run_id} undoes it; nothing was sent.*--again"):
-            await run_batch(jobs, plain)
+            await run_batch(jobs, again)
         assert assigns(server) == sent
-        report = await run_batch(jobs, plain, again=True)
-    assert report.outcomes == {Outcome.ASSIGNED: 2}
+        report = await run_batch(jobs, again, again=True)
+        assert report.outcomes == {Outcome.ASSIGNED: 2}
+        after = await run_batch(jobs, again)  # what was sent anew stands
+    assert after.exit_code == 0
+
+
+async def test_what_an_undo_could_not_give_back_the_next_one_does(tmp_path: Path) -> None:
+    """Rows that failed are no rows undone; those that succeeded, or had changed, are left alone."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        before = await moved(server, tmp_path, 20)
+        server.configure({"faults": {"shares": {"http_503": 0.5}, "times": 0, "applied_share": 0.0}})
+        early = await undo_run(None, on(server, tmp_path, max_attempts=1))
+        server.configure({"faults": {"shares": {"http_503": 0.0}}})
+        rest = await undo_run(None, on(server, tmp_path))
+        after = {credential: owner for credential, owner in owners(server).items() if owner not in {"None", ""}}
+        again = await undo_run(None, on(server, tmp_path))
+    failed = early.outcomes[Outcome.FAILED]
+    assert 0 < failed < 20
+    assert early.next_steps[-1] == "To give back what did not succeed, run the same command once more"
+    assert (rest.rows, rest.exit_code, again.run_id) == (failed, 0, rest.run_id)
+    assert after == before
+
+
+async def test_the_key_of_a_workspace_without_credentials_is_refused(tmp_path: Path) -> None:
+    """It tells no workspace, and to it every credential of the run would be unknown."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        before = await moved(server, tmp_path, 4)
+        for call in (plan_undo, undo_run, verify_run):
+            with pytest.raises(ConfigError, match="and the key is for one that holds no credential"):
+                await call(None, on(server, tmp_path, api_key=OTHER_KEY))
+        report = await undo_run(None, on(server, tmp_path))
+        after = {credential: owner for credential, owner in owners(server).items() if owner not in {"None", ""}}
+    assert report.exit_code == 0
+    assert after == before
 
 
 async def test_rows_that_changed_since_stay(tmp_path: Path) -> None:

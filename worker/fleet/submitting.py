@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.config import Guards
 from worker.control import Control
+from worker.earlier import refuse_undone
 from worker.errors import UsageError
 from worker.fleet.engine import install, make_manager
 from worker.fleet.jobs import defer_missing, revive
@@ -101,4 +102,8 @@ async def submit(
 
 
 async def _find(ledger: Ledger, intake: Intake, sha256: str) -> Run | None:
-    return await asyncio.to_thread(find_alike, ledger.engine, intake.spec(), sha256, states=("open", "finished"))
+    spec = intake.spec()
+    run = await asyncio.to_thread(find_alike, ledger.engine, spec, sha256, states=("open", "finished"))
+    if run is None or run.state == "finished":
+        await asyncio.to_thread(refuse_undone, ledger.engine, spec, sha256)
+    return run

@@ -21,7 +21,7 @@ from worker.ledger.shards import look_at
 from worker.logs import get_logger
 from worker.models import Stop, StopCause
 from worker.pipeline import Pipeline
-from worker.preflight import ask_workspace
+from worker.preflight import Preflight, ask_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,7 +152,7 @@ class Workshop:
         key = self._credentials.resolve(None)
         assert not isinstance(key, MissingKey)  # noqa: S101 - it is ready
         try:
-            await asyncio.to_thread(reopen, self._engine, run, key.workspace_id or self._home)
+            await asyncio.to_thread(reopen, self._engine, run, Preflight(key.workspace_id or self._home))
         except ConfigError as error:
             return sorted_.without(nameless, str(error))
         return sorted_

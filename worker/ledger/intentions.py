@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Text, and_, case, delete, exists, func, insert, literal, literal_column, or_, select
 
+from worker.ledger.runs import worked_until
 from worker.ledger.store import store_of
-from worker.ledger.tables import DETAIL_COLUMNS, inputs, owners, results, shards, unsettled
+from worker.ledger.tables import DETAIL_COLUMNS, inputs, owners, results, runs, shards, unsettled
 from worker.models import Outcome
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, Select
+    from sqlalchemy import Connection, Engine, Select
     from sqlalchemy.sql.elements import ColumnElement
 
     from worker.ledger.runs import Run
@@ -78,6 +79,7 @@ def wanted_by_sync(engine: Engine, run_no: int) -> Select[Any]:
                 owners.c.detail.is_(None),
             )
         )
+        _forget_outdated(connection, run_no)
     return (
         select(
             inputs.c.row,
@@ -91,6 +93,38 @@ def wanted_by_sync(engine: Engine, run_no: int) -> Select[Any]:
         .select_from(_WITH_SHARD)
         .where(inputs.c.run_no == run_no, _NO_RESULT, _NEVER_SENT, _UNREAD)
     )
+
+
+def _forget_outdated(connection: Connection, run_no: int) -> None:
+    """Have a credential read again that another run has had in hand since, unless this run has sent it by now."""
+    here, first_read = runs.alias(), select(func.min(owners.c.read_at)).where(owners.c.run_no == run_no)
+    stopped = worked_until()
+    is_later = and_(
+        runs.c.run_no != run_no,
+        runs.c.endpoint == select(here.c.endpoint).where(here.c.run_no == run_no).scalar_subquery(),
+        runs.c.started_at.is_not(None),
+        stopped > first_read.scalar_subquery(),
+    )
+    if not connection.execute(select(exists().where(is_later))).scalar():
+        return
+    other = inputs.alias()
+    since = (
+        select(other.c.acs_credential_id, func.max(stopped).label("stopped_at"))
+        .join(runs, runs.c.run_no == other.c.run_no)
+        .where(is_later, other.c.shard.is_not(None))
+        .group_by(other.c.acs_credential_id)
+        .subquery()
+    )
+    outdated = (
+        select(inputs.c.row)
+        .select_from(
+            _WITH_SHARD.join(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row)).join(
+                since, since.c.acs_credential_id == inputs.c.acs_credential_id
+            )
+        )
+        .where(inputs.c.run_no == run_no, _NO_RESULT, _NEVER_SENT, owners.c.read_at <= since.c.stopped_at)
+    )
+    connection.execute(delete(owners).where(owners.c.run_no == run_no, owners.c.row.in_(outdated)))
 
 
 def unread_shards(engine: Engine, run_no: int) -> frozenset[int]:

@@ -11,7 +11,7 @@ from sqlalchemy import and_, case, exists, func, insert, literal, or_, select, u
 from worker.ledger.decided import DECIDED, sentinel
 from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
-from worker.ledger.runs import Run, get_run, workspace_of
+from worker.ledger.runs import Run, get_run, worked_until, workspace_of
 from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, results, runs, shards, unsettled
 from worker.models import Outcome
@@ -24,8 +24,6 @@ __all__ = ["CARRY_OVER_WINDOW", "finish_staging", "mark_doubtful"]
 
 CARRY_OVER_WINDOW: Final = 24 * 3600.0
 """Seconds for which a settled row of an unfinished run counts as still so (DESIGN 11.5)."""
-_STILL_SENDING: Final = 1e15
-"""A point in time after all others."""
 
 
 def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspace_id: str | None = None) -> Run:
@@ -131,7 +129,7 @@ def _settled_by(before: Row[Any], run_no: int, *, now: float) -> Select[Any]:
     them for one credential at a time would take as long for each row.
     """
     old, word, other = inputs.alias(), results.alias(), inputs.alias()
-    stopped = func.coalesce(runs.c.stopped_at, _STILL_SENDING)
+    stopped = worked_until()
     # One that was taken over before that run was opened has written nothing since, even if it was killed.
     is_ended = and_(runs.c.state == "superseded", runs.c.name == before.name, runs.c.run_no < before.run_no)
     since = (
@@ -191,12 +189,22 @@ def mark_doubtful(connection: Connection, run: Run) -> None:
         .where(results.c.outcome == literal(Outcome.IN_DOUBT.value, literal_execute=True))
     )
     here = inputs.alias()
+    doubted = and_(here.c.run_no == run.run_no, here.c.acs_credential_id.in_(union(left_open, in_doubt)))
+    # That this run's own send was surely not executed says nothing of the other's.
+    connection.execute(
+        update(unsettled)
+        .where(
+            unsettled.c.run_no == run.run_no,
+            unsettled.c.maybe_applied.is_(False),
+            exists().where(doubted, here.c.row == unsettled.c.row),
+        )
+        .values(maybe_applied=True)
+    )
     connection.execute(
         insert(unsettled).from_select(
             ["run_no", "row", "maybe_applied", "attempts"],
             select(here.c.run_no, here.c.row, literal(True), literal(0)).where(  # noqa: FBT003 - SQL's
-                here.c.run_no == run.run_no,
-                here.c.acs_credential_id.in_(union(left_open, in_doubt)),
+                doubted,
                 ~exists().where(unsettled.c.run_no == here.c.run_no, unsettled.c.row == here.c.row),
                 ~exists().where(results.c.run_no == here.c.run_no, results.c.row == here.c.row),
             ),

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, true, update
 
 from worker.errors import RunNotFoundError
 from worker.ledger.store import store_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection, Engine, Row
+    from sqlalchemy.sql.elements import ColumnElement
 
 __all__ = [
     "FLEET",
@@ -39,6 +40,7 @@ __all__ = [
     "learn_workspace",
     "list_runs",
     "note_stop",
+    "worked_until",
     "workspace_of",
 ]
 
@@ -50,6 +52,8 @@ RETRY: Final = "retry"
 FLEET: Final = "fleet"
 """How `runs.mode` begins, of a run over many machines; a retry of one is a run of one process, as any."""
 
+_STILL_SENDING: Final = 1e15
+"""A point in time after all others."""
 _LONGEST_STAGING: Final = 24 * 3600.0
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -154,8 +158,15 @@ def insert_run(connection: Connection, spec: RunSpec, *, now: float) -> Run:
     return as_run(row)
 
 
-def find_alike(engine: Engine, spec: RunSpec, sha256: str, *, states: Sequence[RunState]) -> Run | None:
-    """The latest run over the same input, read the same way, in the same mode, against the same endpoint.
+def worked_until() -> ColumnElement[float]:
+    """Of `runs`: until when a run that was begun may have sent; after all other times, where that is not known."""
+    return func.coalesce(runs.c.stopped_at, _STILL_SENDING)
+
+
+def find_alike(
+    engine: Engine, spec: RunSpec, sha256: str, *, states: Sequence[RunState], any_mode: bool = False
+) -> Run | None:
+    """The latest run over the same input, read the same way, in the same mode or in any, against the same endpoint.
 
     Its workspace may be another one: the caller compares, since a key of the wrong workspace is an error.
     """
@@ -166,7 +177,7 @@ def find_alike(engine: Engine, spec: RunSpec, sha256: str, *, states: Sequence[R
             runs.c.state.in_(states),
             runs.c.input_sha256 == sha256,
             runs.c.parse_options == spec.parse_options,
-            runs.c.mode == spec.mode,
+            true() if any_mode else runs.c.mode == spec.mode,
             runs.c.endpoint == spec.endpoint,
         )
         .order_by(runs.c.run_no.desc())

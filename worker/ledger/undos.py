@@ -30,6 +30,8 @@ __all__ = ["UNDO", "UndoGroup", "create_undo", "find_undo", "group_undo", "has_r
 UNDO: Final = "undo"
 """`runs.kind`."""
 
+_NOT_UNDOABLE: Final = "not_undoable"
+"""The error type of rows that no undo can give back."""
 _UNKNOWN: Final = (
     "who had it before is not recorded, since the run did not read it (a plain run does not); nothing was changed"
 )
@@ -75,7 +77,7 @@ def create_undo(engine: Engine, chain: Chain, spec: RunSpec, *, now: float) -> R
     """
     with engine.begin() as connection:
         run = insert_run(connection, spec, now=now)
-        # Where a run was undone before it was finished, what it assigned since.
+        # Where the run was undone before: what it assigned since, and what could not be given back then.
         among = _not_undone(connection, chain) if _has_rest(connection, chain) else true()
         _fill_inputs(connection, chain, run, among)
         _fill_owners(connection, chain, run, among)
@@ -111,14 +113,19 @@ def _assigned(chain: Chain, *columns: Any) -> Select[Any]:  # noqa: ANN401 - SQL
 
 
 def _not_undone(connection: Connection, chain: Chain) -> ColumnElement[bool]:
-    """Of `inputs`: the row is in none of the chain's undos."""
+    """Of `inputs`: no undo of the chain has settled the row; what failed in one, another may give back."""
     undos = connection.execute(
         select(runs.c.run_no).where(
             runs.c.parent_no == chain.root.run_no, runs.c.kind == UNDO, runs.c.state != "staging"
         )
     ).scalars()
-    of = inputs.alias()
-    return and_(true(), *(~exists().where(of.c.run_no == undo, of.c.row == inputs.c.row) for undo in undos))
+    word = results.alias()
+    is_settled = or_(
+        word.c.outcome.not_in([Outcome.FAILED.value, Outcome.IN_DOUBT.value]), word.c.error_type == _NOT_UNDOABLE
+    )
+    return and_(
+        true(), *(~exists().where(word.c.run_no == undo, word.c.row == inputs.c.row, is_settled) for undo in undos)
+    )
 
 
 def _has_rest(connection: Connection, chain: Chain) -> bool:
@@ -127,7 +134,7 @@ def _has_rest(connection: Connection, chain: Chain) -> bool:
 
 
 def has_rest(engine: Engine, chain: Chain) -> bool:
-    """Whether a chain has assigned rows that no undo of it holds."""
+    """Whether a chain has assigned rows that no undo of it has settled."""
     with engine.connect() as connection:
         return _has_rest(connection, chain)
 
@@ -176,7 +183,7 @@ def _decide(connection: Connection, chain: Chain, run: Run, among: ColumnElement
         "outcome": literal(Outcome.FAILED.value),
         "retryable": literal(False),  # noqa: FBT003 - SQL's false
         "detail": case((or_(_KNOWN, is_none), literal(_UNTOLD)), else_=literal(_UNKNOWN)),
-        "error_type": literal("not_undoable"),
+        "error_type": literal(_NOT_UNDOABLE),
         "attempts": literal(0),
         "read_back": literal(False),  # noqa: FBT003 - SQL's false
         "finished_at": literal(now),
