@@ -19,11 +19,12 @@ from worker.cli.group import COMMANDS
 from worker.cli.judging import judge_in
 from worker.config import load_settings
 from worker.schedule import load_schedule
+from worker.simulator import SimulatorSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LANGUAGES = {"sh", "console", "python", "toml", "text", "yaml"}
+LANGUAGES = {"sh", "console", "json", "python", "toml", "text", "yaml"}
 
 
 @pytest.mark.timeout(400)  # of some forty commands, each with a limit of its own
@@ -70,6 +71,13 @@ def test_settings_shown_can_be_loaded(tmp_path: Path) -> None:
     assert settings.sending.rate == 20
     assert settings.sending.outage_patience == 3600
     assert settings.target.credentials.secret_values() == ("seam_north_key",)
+
+
+def test_the_simulators_settings_shown_are_some() -> None:
+    """Two workspaces by their keys, and a limit for one of them."""
+    (shown,) = (block.text for block in blocks() if block.language == "json")
+    settings = SimulatorSettings.model_validate_json(shown)
+    assert settings.workspace_limits.keys() < set(settings.access.api_keys.values())
 
 
 def test_the_schedule_shown_can_be_loaded(tmp_path: Path) -> None:

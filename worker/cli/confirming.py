@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 
 from worker.cli.page import cell, line, plain_table
-from worker.cli.words import amount
+from worker.cli.words import amount, in_rows
 from worker.errors import UsageError
 from worker.models import Outcome
 
@@ -45,7 +45,7 @@ async def ask(intent: Intent) -> bool:
     console.print(picture(intent))
     answer = None
     while answer is None:
-        console.print(cell(f"Send {_rows(intent.to_send)}? [y/N] ", "bold"), end="", soft_wrap=True)
+        console.print(cell(f"Send {in_rows(intent.to_send)}? [y/N] ", "bold"), end="", soft_wrap=True)
         answer = _ANSWERS.get((await _read_line()).strip().lower())
     return answer
 
@@ -71,10 +71,6 @@ def picture(intent: Intent) -> Table:
         add(outcome.value, intent.decided.get(outcome, 0), before)
     add("all", intent.rows, None if last is None else last.rows)
     return table
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{amount(count)} rows"
 
 
 async def _read_line() -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from worker.cli.stdout import writing
+from worker.cli.words import in_rows
 from worker.ledger.queries import stream_export
 from worker.ledger.runs import get_run
 from worker.paths import spare_input
@@ -52,7 +53,7 @@ def export(engine: Engine, reference: str | None, target: str, kind: _Kind | Non
         include_codes=output.include_codes,
         raw_cells=output.raw_cells,
     )
-    click.echo(f"{summary.rows} rows of run {run.id} are in {summary.path}")
+    click.echo(f"{in_rows(summary.rows)} of run {run.id} written to {summary.path}")
 
 
 def _to_stdout(engine: Engine, run: Run, kind: _Kind, output: Output) -> None:

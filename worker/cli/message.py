@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from worker.cli.words import amount
+from worker.cli.words import amount, in_rows
 from worker.logs import escape_controls
 from worker.models import NOT_WELL, Outcome
 from worker.report import RunReport
@@ -68,7 +68,7 @@ def _of_run(report: RunReport) -> Message:
     rehearsal = "rehearsal of " if report.rehearsal else ""
     lines = [f"Run {report.run_id} of {name} ended with exit code {report.exit_code}.", _counts(report)]
     if report.drifted:
-        lines.append(f"Drifted since the last run of this name: {_rows(report.drifted)}.")
+        lines.append(f"Drifted since the last run of this name: {in_rows(report.drifted)}.")
     lines += _warnings(report.warnings)
     lines += _stops(report.stops)
     lines += _listed("What failed most:", [f"- {_kind(failure)}" for failure in report.failures])
@@ -80,7 +80,7 @@ def _of_run(report: RunReport) -> Message:
 def _of_verification(report: VerifyReport) -> Message:
     """How many rows were found as they should be, and what the others are."""
     name, off = _plain(report.name), report.accepted - report.findings.get("confirmed", 0)
-    how = f"{_rows(off)} of {amount(report.accepted)} not yet right" if off else "all is well"
+    how = f"{in_rows(off)} of {amount(report.accepted)} not yet right" if off else "all is well"
     stages = (
         f"Confirmed: {amount(report.confirmed)}; synced with the provider: {amount(report.synced)}; "
         f"cards issued: {amount(report.issued)} of {amount(report.cards)}."
@@ -88,7 +88,7 @@ def _of_verification(report: VerifyReport) -> Message:
     found = ", ".join(f"{amount(rows)} {word}" for word, rows in report.findings.items() if rows)
     lines = [
         f"The verification of run {report.run_id} of {name} ended with exit code {report.exit_code}.",
-        f"{_rows(report.accepted)} accepted{f': {found}' if found else ''}.",
+        f"{in_rows(report.accepted)} accepted{f': {found}' if found else ''}.",
         stages,
         *_warnings(report.warnings),
         *_stops(report.stops),
@@ -109,18 +109,14 @@ def of_error(subject: str, reason: str, exit_code: int) -> Message:
 def _ending(report: RunReport) -> str:
     if report.state == "finished":
         bad = sum(report.outcomes.get(outcome, 0) for outcome in NOT_WELL)
-        return f"finished, {_rows(bad)} of {amount(report.rows)} to look at" if bad else "finished, all is well"
+        return f"finished, {in_rows(bad)} of {amount(report.rows)} to look at" if bad else "finished, all is well"
     left = report.outcomes.get(Outcome.PENDING, 0)
-    return f"stopped early, {_rows(left)} of {amount(report.rows)} not sent"
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{amount(count)} rows"
+    return f"stopped early, {in_rows(left)} of {amount(report.rows)} not sent"
 
 
 def _counts(report: RunReport) -> str:
     counts = (f"{amount(rows)} {outcome.value}" for outcome in Outcome if (rows := report.outcomes.get(outcome, 0)))
-    return f"{_rows(report.rows)}: {', '.join(counts)}." if report.rows else "It had no rows."
+    return f"{in_rows(report.rows)}: {', '.join(counts)}." if report.rows else "It had no rows."
 
 
 def _warnings(warnings: Mapping[str, int]) -> Iterator[str]:
@@ -142,7 +138,7 @@ def _kind(failure: Failure) -> str:
     kind = f"{failure.outcome.value}{f', {_plain(failure.error_type)}' if failure.error_type else ''}"
     # What is wrong with a row of the input is told by repeating a cell of it.
     said = f": {_nameless(failure.message)}" if failure.message and failure.outcome is not Outcome.INVALID else ""
-    return f"{_rows(failure.rows)} {kind}; e.g. row {failure.example_row}{said}"
+    return f"{in_rows(failure.rows)} {kind}; e.g. row {failure.example_row}{said}"
 
 
 def _listed(heading: str, lines: list[str]) -> Iterator[str]:

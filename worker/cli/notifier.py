@@ -40,7 +40,7 @@ class Notifier:
             import apprise  # noqa: PLC0415 - optional
         except ImportError:
             raise UsageError(
-                "--notify needs Apprise, which is not installed: pip install 'assign-worker[notify]'"
+                "--notify needs Apprise, which is not installed: pip install '.[notify]' in a checkout"
             ) from None
         # Its own lines would be more than one for a failure, and may show what a URL holds.
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)

@@ -95,15 +95,15 @@ def _print(report: PlanReport) -> None:
 
 def _say_more(console: Console, report: PlanReport) -> None:
     from worker.cli.page import line  # noqa: PLC0415 - slow to import
-    from worker.cli.words import amount  # noqa: PLC0415 - likewise
+    from worker.cli.words import amount, in_rows  # noqa: PLC0415 - likewise
 
-    line(console, f"To send   {amount(report.to_send)} rows; the owners took {amount(report.requests)} reading calls")
+    line(console, f"To send   {in_rows(report.to_send)}; the owners took {amount(report.requests)} reading calls")
     if report.may_create_users:
-        line(console, f"Users     {amount(report.may_create_users)} rows by identity may make Seam create a user")
+        line(console, f"Users     {in_rows(report.may_create_users)} by identity may make Seam create a user")
     if report.drifted:
         line(
             console,
-            f"Drift     {amount(report.drifted)} rows were right after the last run of this name, and are not now",
+            f"Drift     {in_rows(report.drifted)} right after the last run of this name, and not now",
         )
     if report.results is not None:
         line(console, f"Rows      {report.results}")

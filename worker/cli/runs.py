@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_MOST: Final = 50
+"""Runs on the page."""
+
 
 @click.group("runs", cls=GroupedGroup, invoke_without_command=True, subcommand_metavar="[prune]")
 @declare(
@@ -39,7 +42,7 @@ def command(
     as_json: bool,
     **flags: Any,  # noqa: ANN401 - settings, judged by worker.config
 ) -> None:
-    """List the latest 50 runs of a ledger, newest first."""
+    """List the latest 50 runs of a ledger, newest first; with --json all."""
     if click.get_current_context().invoked_subcommand is not None:
         return
     from worker.cli.page import open_page  # noqa: PLC0415 - slow to import
@@ -50,7 +53,9 @@ def command(
     start_logs(settings)
     with open_ledger(settings) as ledger:
         rehearsal = ledger.is_rehearsal
-        counted = [(run, count_outcomes(ledger.engine, run.run_no)) for run in list_runs(ledger.engine, name=only)]
+        found = list_runs(ledger.engine, name=only, limit=None if as_json else _MOST + 1)
+        shown = found if as_json else found[:_MOST]
+        counted = [(run, count_outcomes(ledger.engine, run.run_no)) for run in shown]
     if as_json:
         print_json([_as_dict(run, counts) for run, counts in counted])
         return
@@ -59,6 +64,8 @@ def command(
             console.print("REHEARSALS: nothing went to Seam", style="bold yellow")
         if counted:
             console.print(_table(counted))
+            if len(found) > len(shown):
+                console.print("There are earlier ones: --json tells them, or --name those of one name.")
         else:
             console.print("The ledger holds no run yet." if only is None else "The ledger holds no run of that name.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from worker.cli.page import OUTCOME_STYLES, cell, line, open_page, plain_table, stops
-from worker.cli.words import amount, moment, per_second, span
+from worker.cli.words import amount, in_rows, moment, per_second, span
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -114,9 +114,7 @@ def _figures(console: Console, report: RunReport) -> None:
         times = (("median", late.p50), ("90 %", late.p90), ("99 %", late.p99), ("longest", late.max))
         line(console, "Latency   " + ", ".join(f"{name} {amount(value)} ms" for name, value in times))
     if report.drifted:
-        line(
-            console, f"Drift     {amount(report.drifted)} rows were right after the last run and had been changed since"
-        )
+        line(console, f"Drift     {in_rows(report.drifted)} right after the last run, and changed since")
     if report.since is not None:
         for text in _since(report.since):
             line(console, text)

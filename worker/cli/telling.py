@@ -144,7 +144,7 @@ def _open_tracing() -> Tracing | None:
     try:
         from worker.tracing import Tracing  # noqa: PLC0415 - optional
     except ImportError:
-        get_logger().info("OpenTelemetry's variables name an endpoint; spans need the extra: assign-worker[otel]")
+        get_logger().info("OpenTelemetry's variables name an endpoint; spans need the extra otel")
         return None
     # A collector that is away is one warning at the end, not one for each try.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 
-__all__ = ["amount", "moment", "per_second", "span"]
+__all__ = ["amount", "in_rows", "moment", "per_second", "span"]
 
 
 def amount(number: float) -> str:
     """A number of things with its thousands apart: `12 345`."""
     return f"{number:,.0f}".replace(",", " ")
+
+
+def in_rows(count: int) -> str:
+    """A number of rows: `1 row`, `12 345 rows`."""
+    return "1 row" if count == 1 else f"{amount(count)} rows"
 
 
 def per_second(rate: float) -> str:

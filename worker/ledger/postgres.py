@@ -107,7 +107,7 @@ def _engine(url: str, place: str, connections: int) -> Engine:
         )
     except ModuleNotFoundError:
         raise LedgerError(
-            "a PostgreSQL ledger needs its driver: pip install 'assign-worker[postgres]', then run it again"
+            "a PostgreSQL ledger needs its driver: pip install '.[postgres]' in a checkout, then run it again"
         ) from None
     except (ArgumentError, ValueError):
         raise LedgerError(

@@ -210,8 +210,8 @@ def get_run(engine: Engine, reference: str | int | None = None, *, kinds: Sequen
     return as_run(row)
 
 
-def list_runs(engine: Engine, *, limit: int = 50, name: str | None = None) -> list[Run]:
-    """The latest runs, newest first; those of one name, where it is given."""
+def list_runs(engine: Engine, *, limit: int | None = None, name: str | None = None) -> list[Run]:
+    """The runs, newest first, all of them or the latest; those of one name, where it is given."""
     query = select(runs).where(runs.c.state != "staging").order_by(runs.c.run_no.desc()).limit(limit)
     if name is not None:
         query = query.where(runs.c.name == name)

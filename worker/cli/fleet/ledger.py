@@ -20,7 +20,7 @@ def require_extra() -> None:
         UsageError: they are not.
     """
     if find_spec("procrastinate") is None:
-        raise UsageError("a fleet needs its libraries: pip install 'assign-worker[fleet]', then run it again")
+        raise UsageError("a fleet needs its libraries: pip install '.[fleet]' in a checkout, then run it again")
 
 
 def ledger_of(settings: Settings) -> str:
