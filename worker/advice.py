@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from worker.ledger.runs import RETRY, RUN
-from worker.ledger.undos import UNDO
+from worker.ledger.runs import RETRY, RUN, UNDO
 from worker.models import NOT_WELL
 from worker.paths import DEFAULT_LEDGER
 

@@ -142,7 +142,7 @@ class _Batch:
                     await asyncio.to_thread(discard_run, self._engine, staged.run_no)
                     raise
             if run is None:
-                return await executor.execute(partial(self._open, staged, sha256), recover=recover)
+                return await executor.execute(partial(self._open, staged, sha256, again), recover=recover)
             await asyncio.to_thread(discard_run, self._engine, staged.run_no)
         if run.state == "finished":
             note = (
@@ -161,6 +161,6 @@ class _Batch:
             await asyncio.to_thread(refuse_undone, self._engine, spec, sha256)
         return run
 
-    def _open(self, run: Run, sha256: str, preflight: Preflight) -> Run:
+    def _open(self, run: Run, sha256: str, again: bool, preflight: Preflight) -> Run:  # noqa: FBT001 - bound by name
         home = preflight.workspace_id
-        return finish_staging(self._engine, run, sha256=sha256, now=time.time(), workspace_id=home)
+        return finish_staging(self._engine, run, sha256=sha256, now=time.time(), workspace_id=home, again=again)

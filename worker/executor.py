@@ -29,7 +29,6 @@ from worker.ledger.claims import hold_run
 from worker.ledger.doubts import doubt_open_rows
 from worker.ledger.elsewhere import judge_workspaces
 from worker.ledger.intentions import Intention, decide_by_owners, unread_shards, wanted_by_sync
-from worker.ledger.opening import mark_doubtful
 from worker.ledger.queries import count_by_workspace, group_rows
 from worker.ledger.readings import Readings
 from worker.ledger.retries import recall_owners
@@ -37,7 +36,6 @@ from worker.ledger.runs import RETRY, RUN, get_run, learn_workspace, note_stop
 from worker.ledger.shards import has_open_rows
 from worker.ledger.store import store_of
 from worker.ledger.tables import owners
-from worker.ledger.undos import UNDO
 from worker.models import Outcome, StopCause
 from worker.preflight import Preflight, ask_workspace
 from worker.report import RunReport, build_report
@@ -277,9 +275,6 @@ def reopen(engine: Engine, run: Run, preflight: Preflight) -> Run:
         ConfigError: it is not.
     """
     check_workspace(engine, run, preflight)
-    if run.kind != UNDO:
-        with engine.begin() as connection:
-            mark_doubtful(connection, run)  # a run that came in between may have left the same credential in doubt
     home = preflight.workspace_id
     return run if home is None else learn_workspace(engine, run.run_no, home)
 

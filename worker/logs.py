@@ -208,6 +208,8 @@ def configure_logging(
         )
     )
     handler.setLevel(max(threshold, logging.WARNING))
+    # That a connection broke is told by whoever used it.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     root = logging.getLogger()
     for former in [item for item in root.handlers if isinstance(item, _Handler)]:
         root.removeHandler(former)

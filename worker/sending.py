@@ -119,7 +119,7 @@ class OpenRows:
         claim = replace(claim, shards=tuple(shard for shard in claim.shards if shard.shard not in self._without))
         claimed = await asyncio.to_thread(ClaimedRun, self._engine, claim, through=through)
         try:
-            await self._let_lapse(claim, is_first_part=through is not None)
+            await self._let_lapse(claim)
             pipeline = Pipeline(
                 claim,
                 claimed,
@@ -141,14 +141,11 @@ class OpenRows:
         finally:
             await asyncio.to_thread(claimed.close)
 
-    async def _let_lapse(self, claim: Claim, *, is_first_part: bool) -> None:
-        """Give the last requests of a holder whose lease ran out the time in which they may still be executed.
-
-        The first part waits for those of the other parts too: later claims follow this one and know of no such holder.
-        """
+    async def _let_lapse(self, claim: Claim) -> None:
+        """Give the last requests of a holder whose lease ran out the time in which they may still be executed."""
         around = self._around
         rest = max(claim.settles_in, self._settled_at - time.monotonic())
-        if rest > 0 and (is_first_part or any(shard.carried for shard in claim.shards)):
+        if rest > 0:
             note = f"waiting {rest:.0f} s for what the process before may still have under way"
             around.watch(Progress("sending", self._run.rows, 0, note=note))
             await around.control.sleep(rest)

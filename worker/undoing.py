@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from worker.control import Control, Progress
 from worker.earlier import check_workspace, hold_earlier
 from worker.executor import Executor, reopen
-from worker.ledger.runs import RunSpec, discard_run
+from worker.ledger.runs import UNDO, RunSpec, discard_run
 from worker.ledger.tables import verifications
-from worker.ledger.undos import UNDO, create_undo, find_undo, group_undo, has_rest, open_undo, wanted_by_undo
+from worker.ledger.undos import create_undo, find_undo, group_undo, has_rest, open_undo, wanted_by_undo
+from worker.models import Outcome
 from worker.paths import Paths
 from worker.report import exit_code_of
 from worker.results import check_destination
@@ -30,6 +31,8 @@ from worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from sqlalchemy import Engine
 
     from worker.config import Settings
     from worker.ledger import Ledger
@@ -120,7 +123,8 @@ async def undo_run(  # noqa: PLR0913 - keywords, each of them optional
         executor = Executor(ledger, around)
         undo = await asyncio.to_thread(find_undo, ledger.engine, chain)
         if undo is not None and undo.state == "open":
-            return await executor.execute(partial(reopen, ledger.engine, undo), recover=recover)
+            report = await executor.execute(partial(reopen, ledger.engine, undo), recover=recover)
+            return await asyncio.to_thread(_with_rest, ledger.engine, chain, report)
         if undo is not None and not await asyncio.to_thread(has_rest, ledger.engine, chain):
             # The one before may have ended before its results were written: they are written again.
             return await executor.finish(undo, note=f"run {chain.root.id} was undone already, by run {undo.id}")
@@ -163,6 +167,14 @@ async def plan_undo(  # noqa: PLR0913 - keywords, each of them optional
         finally:
             await asyncio.to_thread(discard_run, engine, run.run_no)
     return _plan(chain, groups, tuple(stops), undone_by=None if earlier is None else earlier.id)
+
+
+def _with_rest(engine: Engine, chain: Chain, report: RunReport) -> RunReport:
+    """The report of an undo that was begun when the run had assigned less: it is not all."""
+    if report.exit_code not in {0, 1} or report.outcomes.get(Outcome.FAILED) or not has_rest(engine, chain):
+        return report
+    note = f"run {chain.root.id} assigned more after this undo was begun; the same command gives that back too"
+    return replace(report, exit_code=3, notes=(*report.notes, note))
 
 
 def _paths(settings: Settings, chain: Chain) -> Paths:

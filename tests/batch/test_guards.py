@@ -6,10 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import func, select
 
 from tests.batch.test_batch import OTHER_WORKSPACE, TOKEN, assigns, service, settings, stopped_at, uuid, write
 from worker import Control, Intent, Outcome, RunReport, run_batch
 from worker.errors import ConfigError, UsageError
+from worker.ledger import Ledger
+from worker.ledger.tables import runs
 from worker.models import StopCause
 from worker.retrying import retry_run
 from worker.simulator import WORKSPACE_ID
@@ -342,11 +345,13 @@ async def test_a_question_that_fails_is_no_consent(tmp_path: Path) -> None:
 
 async def test_a_deadline_too_far_ahead_is_told_before_anything_is_read(tmp_path: Path) -> None:
     """Exit 2, and the ledger holds no half-read run."""
-    jobs = tmp_path / "nowhere.csv"
+    jobs = write(tmp_path / "jobs.csv", [(1, 100)])
     async with service() as server:
         far = next(hour for hour in range(24) if _far(hour))
         with pytest.raises(ConfigError, match="more than 12 hours ahead"):
             await run_batch(jobs, settings(server, deadline=f"{far:02}:00"))
+    with Ledger(str(tmp_path / "assign-ledger.db"), exclusive=False) as ledger, ledger.engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(runs)).scalar_one() == 0
 
 
 def _far(hour: int) -> bool:

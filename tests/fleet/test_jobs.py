@@ -148,6 +148,28 @@ def test_a_cancelled_run_gets_no_jobs_until_it_is_revived(shared: Ledger) -> Non
     assert defer_missing(shared.engine, make_manager()) == 2
 
 
+def test_a_run_that_is_cancelled_before_it_has_jobs_gets_none(shared: Ledger) -> None:
+    """Its submit died between the run and its jobs; whoever looks next is told nothing of it."""
+    run = submitted(shared)
+    assert cancel(shared.engine, run, "cancelled") == 0
+    assert defer_missing(shared.engine, make_manager()) == 0
+    revive(shared.engine, run)
+    assert defer_missing(shared.engine, make_manager()) == 2
+
+
+def test_jobs_of_a_run_that_is_gone_are_forgotten_when_they_have_ended(shared: Ledger) -> None:
+    """A changed file took it over, and it was pruned: no job of it stands in the way of its workspace."""
+    submitted(shared)
+    defer_missing(shared.engine, make_manager())
+    with shared.engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET state = 'superseded'"))
+    finish_runs(shared.engine)
+    assert len(jobs(shared)) == 2  # a worker may have one in hand
+    mark(shared, "succeeded")
+    finish_runs(shared.engine)
+    assert jobs(shared) == []
+
+
 def test_a_run_ends_together_with_its_jobs(shared: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another worker that looks for runs without jobs while a run ends makes it none."""
     run = submitted(shared)

@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from tests.ledger.filling import NOW, claimed, result, row, settle, spec, staged, uuid
-from worker.errors import FenceLostError, RunNotFoundError
+from tests.ledger.filling import NOW, claimed, finished, result, row, settle, spec, staged, uuid
+from worker.errors import FenceLostError, LedgerHeldError, RunNotFoundError
 from worker.ledger.claims import Batch, _fresh_statement, fetch_details_due, fetch_fresh
 from worker.ledger.doubts import doubt_open_rows
+from worker.ledger.opening import finish_staging
 from worker.ledger.runs import create_run, discard_staging, find_alike, get_run, list_runs, note_stop
 from worker.ledger.shards import has_open_rows
 from worker.ledger.staging import stage
@@ -178,3 +179,47 @@ def test_a_shard_among_many_is_found_by_its_index(ledger: Ledger) -> None:
             tuple(statement.ordered({"run": 1, "in_shard": 1, "after": 5, "most": 4})),
         ).all()
     assert "inputs_by_shard (run_no=? AND shard=? AND row>?)" in str(plan)
+
+
+def test_what_another_run_left_in_doubt_before_the_claim_is_read_back(ledger: Ledger) -> None:
+    """The run was opened before the other began: its claim sees to it, and looks no further where nobody was."""
+    run = staged(ledger.engine, [row(number) for number in range(1, 5)], sha256="a", name="one.csv")
+    other = staged(ledger.engine, [row(1, credential=2, person=900), row(2, credential=9)], sha256="b", name="two.csv")
+    settle(ledger.engine, other, through=2)
+    _, writer = claimed(ledger.engine, run)
+    writer.close()
+    fresh = fetch_fresh(ledger.engine, run.run_no, 0, after_row=0, limit=9)
+    assert [(each.job.row, each.maybe_applied) for each in fresh] == [(1, False), (2, True), (3, False), (4, False)]
+
+
+def test_a_run_that_was_taken_over_is_closed_to_whoever_held_it(ledger: Ledger) -> None:
+    """Frozen while a changed file took its place, it writes nothing more and does not come open again."""
+    before = staged(ledger.engine, [row(1), row(2)], sha256="a")
+    _, writer = claimed(ledger.engine, before)
+    writer.write(Batch(marks={0: 2}))
+    staged(ledger.engine, [row(1), row(3)], sha256="b")
+    for batch in (Batch(results=[result(1)]), Batch(lowered={0: 0})):
+        with pytest.raises(FenceLostError):
+            writer.write(batch)
+    writer.close()
+    ended = note_stop(ledger.engine, before.run_no, finished=False, cause="sigterm", message="", seconds=1.0, now=NOW)
+    assert ended.state == "superseded"
+
+
+@pytest.mark.parametrize("state", ["open", "finished"])
+def test_of_two_that_read_one_input_at_once_the_second_gives_way(ledger: Ledger, state: str) -> None:
+    """Both looked before either had opened a run; `again` sends it all the same."""
+    ours, theirs = (create_run(ledger.engine, spec(), now=NOW) for _ in range(2))
+    for run in (ours, theirs):
+        assert stage(ledger.engine, run, [row(1)], now=NOW)
+    theirs = finish_staging(ledger.engine, theirs, sha256="a" * 64, now=NOW, again=False)
+    if state == "finished":
+        finished(ledger.engine, theirs, result(1))
+    with pytest.raises(LedgerHeldError, match=f"another process has begun this input meanwhile, as run {theirs.id}"):
+        finish_staging(ledger.engine, ours, sha256="a" * 64, now=NOW, again=False)
+    assert [each.run_no for each in list_runs(ledger.engine)] == [theirs.run_no]
+    with pytest.raises(RunNotFoundError):
+        get_run(ledger.engine, ours.run_no)
+    anew = create_run(ledger.engine, spec(), now=NOW)
+    assert stage(ledger.engine, anew, [row(1)], now=NOW)
+    assert finish_staging(ledger.engine, anew, sha256="a" * 64, now=NOW, again=True).state == "open"

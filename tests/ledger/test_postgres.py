@@ -130,7 +130,7 @@ def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "psycopg", None)
     for module in ("worker.ledger.postgres", "worker.ledger.postgres_store"):
         monkeypatch.delitem(sys.modules, module, raising=False)
-    with pytest.raises(LedgerError, match=r"pip install 'assign-worker\[postgres\]'") as raised:
+    with pytest.raises(LedgerError, match=r"pip install '\.\[postgres\]' in a checkout") as raised:
         Ledger("postgresql://127.0.0.1:9/x", exclusive=True)
     assert raised.value.exit_code == 2
 
@@ -172,6 +172,25 @@ def test_a_lapsed_lease_can_be_taken_and_its_holder_writes_nothing_more(ledger: 
     with pytest.raises(LedgerHeldError):
         claim_run(ledger.engine, run.run_no, holder=ELSEWHERE, now=NOW)
     assert settled(ledger.engine, run) == []
+
+
+def test_whoever_takes_a_run_over_by_a_changed_file_waits_for_its_last_requests(ledger: Ledger) -> None:
+    """What the holder of the old run has under way may be applied after all, to rows that are fresh in the new one."""
+    before = staged(ledger.engine, [row(1), row(2)], sha256="a")
+    patient = ELSEWHERE.replace("}", ', "timeout": 60.0}')
+    old = claim_shards(ledger.engine, before.run_no, None, holder=patient, now=NOW, lease=30.0)
+    let_lapse(ledger.engine, before)
+    assert old.lease is not None
+    run = staged(ledger.engine, [row(1, person=600), row(3)], sha256="b")
+    assert get_run(ledger.engine, before.run_no).state == "superseded"
+    assert 50 < claim_run(ledger.engine, run.run_no, holder=holder(timeout=5.0), now=NOW).settles_in < 60
+
+
+def let_lapse(engine: Engine, run: Run) -> None:
+    """The leases of a run ran out this moment, by the server's clock."""
+    with engine.begin() as connection:
+        lapsed = store_of(engine.dialect).clock() - 0.001
+        connection.execute(update(shards).where(shards.c.run_no == run.run_no).values(lease_until=lapsed))
 
 
 def test_a_process_of_this_machine_that_has_ended_holds_nothing(ledger: Ledger) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
 
-from tests.ledger.filling import NOW, claimed, finished, result, retried, row, settle, staged
+from tests.ledger.filling import NOW, claimed, finished, result, retried, row, settle, spec, staged
 from worker.ledger.pruning import choose_prunable, remove
-from worker.ledger.runs import get_run, note_stop
+from worker.ledger.runs import create_run, get_run, note_stop
 from worker.ledger.space import give_back
 from worker.ledger.tables import metadata, runs
 from worker.models import Outcome
@@ -180,3 +180,11 @@ def test_the_room_is_given_back(ledger: Ledger) -> None:
         assert connection.execute(select(func.count()).select_from(runs)).scalar() == 1
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
         assert connection.exec_driver_sql("PRAGMA application_id").scalar() == 0x41574B31
+
+
+def test_what_was_left_half_read_is_not_the_latest_run(ledger: Ledger) -> None:
+    """A process was killed while it read the next file of the name: the run that is there stays."""
+    last = night(ledger, 1, result(1), result(2, Outcome.FAILED, retryable=True))
+    create_run(ledger.engine, spec(), now=NOW + 2 * DAY)
+    assert removable(ledger) == []
+    assert last.run_no in numbers(ledger)

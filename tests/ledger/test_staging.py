@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from tests.ledger.filling import NOW, claimed, result, row, settle, spec, staged, uuid
 from worker.errors import InputError
 from worker.ledger.claims import Batch, fetch_fresh
-from worker.ledger.opening import mark_doubtful
+from worker.ledger.doubts import mark_doubtful
 from worker.ledger.runs import create_run, get_run
 from worker.ledger.staging import stage
 from worker.ledger.tables import inputs, results, runs, shards, unsettled

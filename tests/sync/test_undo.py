@@ -135,6 +135,24 @@ async def test_what_was_undone_does_not_pass_for_sent(tmp_path: Path, mode: dict
     assert after.exit_code == 0
 
 
+async def test_an_undo_that_was_begun_earlier_than_the_run_ended_is_not_all(tmp_path: Path) -> None:
+    """It was made for three rows and stopped; the run has assigned the rest since: it says so, and is not well."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        first = write(tmp_path / "first.csv", [(number, 150) for number in range(1, 11)])
+        await run_batch(first, settings(server, ledger=tmp_path / "first.db"))
+        before, jobs = owners(server), write(tmp_path / "jobs.csv", [(number, 200) for number in range(1, 11)])
+        await run_batch(jobs, settings(server, **SYNC, concurrency=1), **stopped_at(3))
+        begun = await undo_run(None, on(server, tmp_path, concurrency=1), **stopped_at(1))
+        await run_batch(jobs, settings(server, **SYNC))
+        early = await undo_run(None, on(server, tmp_path))
+        rest = await undo_run(None, on(server, tmp_path))
+        assert owners(server) == before
+    assert begun.exit_code == 143
+    assert (early.run_id, early.exit_code) == (begun.run_id, 3)
+    assert "assigned more after this undo was begun; the same command gives that back too" in early.notes[-1]
+    assert (early.rows + rest.rows, rest.exit_code) == (10, 0)
+
+
 async def test_what_an_undo_could_not_give_back_the_next_one_does(tmp_path: Path) -> None:
     """Rows that failed are no rows undone; those that succeeded, or had changed, are left alone."""
     async with service(**IN_ONE_SYSTEM) as server:

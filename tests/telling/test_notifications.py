@@ -159,14 +159,15 @@ def test_a_silent_service_is_not_waited_for(service: Service, tmp_path: Path) ->
     assert "was not sent in time; the run is not affected" in ended.err
 
 
-def test_ctrl_c_ends_the_waiting_alone(service: Service, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_waiting_alone(service: Service, tmp_path: Path, number: signal.Signals) -> None:
     """The run is over: its summary is shown and its exit code is its own."""
     jobs = write_jobs(tmp_path / "jobs.csv", make_jobs(2))
     with Listener(silent=True) as hook:
         command = ["run", jobs, "--json", "--notify", f"{url_of(hook)}?rto=60"]
         with Started(command, service.environ(), tmp_path) as started:
             wait_for(lambda: len(hook.heard) == 1)
-            ended = started.end(signal.SIGINT)
+            ended = started.end(number)
     assert ended.code == 0
     assert ended.document()["outcomes"]["assigned"] == 2
     assert "was not sent in time" in ended.err
@@ -268,6 +269,6 @@ def test_without_the_extra_it_is_one_sentence(
     command = ["run", write_jobs(tmp_path / "jobs.csv", make_jobs(1)), "--notify", url_of(hook)]
     ended = call(command, service.environ())
     assert ended.code == 2
-    assert "pip install 'assign-worker[notify]'" in ended.err
+    assert "pip install '.[notify]' in a checkout" in ended.err
     assert len(ended.err.splitlines()) == 1
     assert service.assigns() == before

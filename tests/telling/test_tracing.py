@@ -206,7 +206,7 @@ def test_a_missing_extra_can_be_found_out(
     command = ["run", write_jobs(tmp_path / "jobs.csv", make_jobs(1)), "--log-level", "info"]
     ended = call(command, service.environ())
     assert ended.code == 0
-    assert "spans need the extra: assign-worker[otel]" in ended.err
+    assert "spans need the extra otel" in ended.err
     assert collector.heard == []
 
 

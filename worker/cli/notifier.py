@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,8 @@ from worker.errors import UsageError
 from worker.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
 
     from apprise import Apprise
 
@@ -63,7 +65,7 @@ class Notifier:
         sendings = [(shown, _Sending(target, message)) for shown, target in self._targets]
         until = time.monotonic() + SEND_SECONDS
         # Whoever interrupts it waits for the summary, and has it now, under the run's own exit code.
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), _terminated_as_interrupted():
             for _, sending in sendings:
                 sending.start()
             for _, sending in sendings:
@@ -72,6 +74,23 @@ class Notifier:
             if not sending.sent:
                 how = "could not be sent" if sending.ended.is_set() else "was not sent in time"
                 get_logger().warning(f"the notification to {shown} {how}; the run is not affected")
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, too, ends no more than the waiting: the run has ended, and is to be told under its own exit code."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Sending:

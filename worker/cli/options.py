@@ -28,6 +28,7 @@ __all__ = [
     "ledger_here",
     "ledger_on_server",
     "option",
+    "reading_tries",
     "recover",
     "setting",
     "takes_no_key",
@@ -189,6 +190,7 @@ config = option(
     help="Settings as TOML; flags and variables go before it.",
 )
 
+reading_tries = option(_SENDING, "--max-attempts", metavar="N", help="Tries to read a row. Default: 5.")
 ledger_on_server = option(_OUTPUT, "--ledger", metavar="URL", help="postgresql://USER@HOST/DATABASE.")
 ledger_here = option("Options", "--ledger", metavar="URL", help="Default: assign-ledger.db in this folder.")
 

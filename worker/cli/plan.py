@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from worker.cli.loading import begin
-from worker.cli.options import GroupedCommand, as_json, config, declare, option, setting, takes_no_key
+from worker.cli.options import GroupedCommand, as_json, config, declare, option, reading_tries, setting, takes_no_key
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +36,7 @@ _MEANING: Final = {
     "plan",
     cls=GroupedCommand,
     epilog="Exit codes: 0 every row is right or would be sent; 1 some row needs a look; 2 no plan could be made; "
-    "3 not every owner could be read.",
+    "3 not every owner could be read; 4 another process holds the ledger; 130 and 143 interrupted.",
 )
 @click.argument("jobs", metavar="JOBS")
 @declare(
@@ -45,11 +45,12 @@ _MEANING: Final = {
     as_json,
     option("Record", "--results", metavar="FILE", help="Write every row, with its sentence. Default: none."),
     option("Sending", "--takeover", metavar="allow|refuse", help="Of what somebody else has. Default: refuse."),
+    reading_tries,
     setting(
         *("format", "encoding", "map"),
         *("ledger", "name", "include_codes", "raw_cells"),
         *("endpoint", "proxy", "ca_file"),
-        *("concurrency", "rate", "timeout", "max_attempts", "outage_patience"),
+        *("concurrency", "rate", "timeout", "outage_patience"),
         *("log_format", "log_level", "quiet", "progress"),
     ),
 )

@@ -20,6 +20,7 @@ from worker.cli.options import (
     setting,
     takes_no_key,
 )
+from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from worker.undoing import UndoPlan
@@ -31,7 +32,7 @@ __all__ = ["command"]
     "undo",
     cls=GroupedCommand,
     epilog="Exit codes: 0 every row was given back; 1 some rows stay as they are; 2 nothing was sent; 3 stopped early, "
-    "resumable by the same command.",
+    "resumable by the same command; 4 another process holds the ledger or the run; 130 and 143 interrupted, resumable.",
 )
 @click.argument("run", required=False)
 @declare(
@@ -67,6 +68,8 @@ def command(
     It needs the owners of before, which a run with --sync or --takeover refuse has read. A row whose owner was changed
     since the run stays as it is. Users that Seam created are not deleted.
     """
+    if dry_run and (recover or flags["results"] is not None):
+        raise UsageError("--dry-run writes no rows and sends none: leave --results and --recover out")
     settings = begin(flags, config_file, "the undo", own_results=True)
 
     from worker.cli.execution import conclude, execute  # noqa: PLC0415 - slow to import

@@ -16,6 +16,7 @@ from worker.cli.options import (
     declare,
     ledger_here,
     option,
+    reading_tries,
     setting,
     takes_no_key,
 )
@@ -52,22 +53,27 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     "verify",
     cls=GroupedCommand,
     epilog="Exit codes: 0 every row is confirmed, and nothing is waited for; 1 something is off; 2 nothing was read; "
-    "3 not every row could be read.",
+    "3 not every row could be read; 4 another process holds the ledger; 130 and 143 interrupted.",
 )
 @click.argument("run", required=False)
 @declare(
     takes_no_key,
     config,
     option(
-        "Options", "--wait", metavar="SPAN", callback=_seconds, help="Look again for so long while rows are waited for."
+        "Options",
+        "--wait",
+        metavar="SPAN",
+        callback=_seconds,
+        help="While rows are waited for, look again for so long. Default: 0s.",
     ),
     as_json,
     ledger_here,
     option("Record", "--results", metavar="FILE", help="Write every row, with what was found. Default: none."),
+    reading_tries,
     setting(
         *("include_codes", "raw_cells"),
         *("endpoint", "proxy", "ca_file"),
-        *("concurrency", "rate", "timeout", "max_attempts", "outage_patience"),
+        *("concurrency", "rate", "timeout", "outage_patience"),
         *TELLING,
         *("log_format", "log_level", "quiet", "progress"),
     ),

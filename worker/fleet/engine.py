@@ -140,8 +140,9 @@ def make_app(url: str, *, patience: float, on_failure: Callable[[Exception], Non
     It waits `patience` seconds for a connection, since a server that is gone for longer ends the worker; and the
     server waits as long for it in mid-transaction. `on_failure` is as `OwnJobs` takes it.
     """
-    logging.getLogger("procrastinate").setLevel(logging.WARNING)
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # each try to come back would be a warning
+    # What its own failures come to is told by the worker, in a sentence.
+    logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
     async def configure(connection: AsyncConnection[Any]) -> None:
         await connection.set_autocommit(True)

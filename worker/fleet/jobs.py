@@ -63,7 +63,7 @@ _is_open: Final = and_(runs.c.kind == RUN, runs.c.mode.startswith(f"{FLEET}:"), 
 _MISSING: Final = (
     select(runs.c.id, runs.c.endpoint, shards.c.run_no, shards.c.shard)
     .select_from(_with_job.join(runs, runs.c.run_no == shards.c.run_no))
-    .where(_is_open, _jobs.c.status.is_(None))
+    .where(_is_open, runs.c.stop_cause.is_(None), _jobs.c.status.is_(None))  # a cancelled one waits for `revive`
     .order_by(shards.c.run_no, shards.c.shard)
 )
 _DONE: Final = select(runs.c.run_no).where(
@@ -75,6 +75,8 @@ _DONE: Final = select(runs.c.run_no).where(
     .exists(),
 )
 _ENDED: Final = ("succeeded", "failed", "cancelled", "aborted")
+_of_gone: Final = and_(_is_ours, _status.in_(_ENDED), _run_no.not_in(select(runs.c.run_no).where(_is_open)))
+"""Jobs that nobody will look at again: their run was taken over, or pruned."""
 
 
 def is_fleets(run: Run) -> bool:
@@ -178,11 +180,15 @@ def _driver(connection: Connection) -> Any:  # noqa: ANN401 - psycopg's connecti
 
 
 def finish_runs(engine: Engine) -> list[int]:
-    """End the open runs whose every shard is done, and forget their jobs; their numbers."""
+    """End the open runs whose every shard is done, and forget their jobs, and those of runs that are gone; numbers."""
     with engine.connect() as connection:
         done = connection.execute(_DONE).all()
+        gone = connection.execute(select(_table.c.id).where(_of_gone).limit(1)).first()
     for row in done:
         _finish(engine, row.run_no)
+    if gone is not None:
+        with engine.begin() as connection:
+            connection.execute(_table.delete().where(_of_gone))
     return [row.run_no for row in done]
 
 

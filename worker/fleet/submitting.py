@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from worker.config import Guards
 from worker.control import Control
 from worker.earlier import refuse_undone
-from worker.errors import UsageError
+from worker.errors import LedgerHeldError, UsageError
 from worker.fleet.engine import install, make_manager
 from worker.fleet.jobs import defer_missing, revive
 from worker.intake import Intake
@@ -92,8 +92,14 @@ async def submit(
             if not again:  # stdin is known only now
                 run = await _find(ledger, intake, sha256)
             if run is None:
-                run = await asyncio.to_thread(finish_staging, engine, staged, sha256=sha256, now=time.time())
-                is_new = True
+                try:
+                    now = time.time()
+                    run = await asyncio.to_thread(finish_staging, engine, staged, sha256=sha256, now=now, again=again)
+                    is_new = True
+                except LedgerHeldError:  # where another submit of it was quicker, there it is
+                    run = None if again else await _find(ledger, intake, sha256)
+                    if run is None:
+                        raise
             else:
                 await asyncio.to_thread(discard_run, engine, staged.run_no)
         if run.state == "open":

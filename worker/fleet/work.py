@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from uuid import uuid4
 
 from worker.config import MissingKey, Settings
-from worker.errors import ConfigError, FenceLostError, LedgerError, LedgerHeldError
+from worker.errors import ConfigError, FenceLostError, LedgerError, LedgerHeldError, RunNotFoundError
 from worker.executor import reopen
 from worker.fleet.shares import Shares
 from worker.fleet.sorting import is_home_wanted, sort_by_key
@@ -106,10 +106,13 @@ class Workshop:
             FenceLostError: this process was taken for dead, and another one has a shard.
             LedgerWriteError: the ledger's server did not come back in time.
         """
-        run = await asyncio.to_thread(get_run, self._engine, run_no)
+        try:
+            run = await asyncio.to_thread(get_run, self._engine, run_no)
+        except RunNotFoundError:  # pruned, after a changed file had taken it over
+            return
         found = await asyncio.to_thread(look_at, self._engine, run_no, numbers)
         wanted = {shard: state.workspace_id for shard, state in found.items() if state.is_open}
-        if run.state != "open" or not wanted:
+        if run.state != "open" or run.stop_cause is not None or not wanted:
             return
         sorted_ = await self._sort(run, wanted, control)
         claim, held = None, dict[int, str]()
@@ -210,7 +213,7 @@ class Workshop:
 
     async def _let_lapse(self, claim: Claim, control: Control) -> None:
         """Give the last requests of a holder whose lease ran out the time in which they may still be executed."""
-        if claim.settles_in > 0 and any(shard.carried for shard in claim.shards):
+        if claim.settles_in > 0:
             await control.sleep(claim.settles_in)
 
     def _tell(self, reason: str) -> None:

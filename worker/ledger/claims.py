@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import and_, bindparam, false, func, select, true, update
 
 from worker.errors import LedgerHeldError
+from worker.ledger.doubts import mark_left_since
 from worker.ledger.held import look_for_holders, refuse_held
 from worker.ledger.leases import LEASE, Lease
 from worker.ledger.statements import Statement
@@ -197,6 +198,7 @@ def claim_shards(  # noqa: PLR0913 - who takes what, and for how long
     with engine.begin() as connection:
         store_of(engine.dialect).take_turns(connection)
         settles_in = refuse_held(connection, run_no, numbers, holder=holder)
+        mark_left_since(connection, run_no, numbers)
         return _take(
             connection,
             run_no,
@@ -229,6 +231,7 @@ def claim_free(  # noqa: PLR0913 - who takes what, and for how long
         # By whichever of them was the first; and a run that was cancelled meanwhile stays so.
         began = {"started_at": func.coalesce(runs.c.started_at, now)}
         settles_in = holds.settles_in
+        mark_left_since(connection, run_no, free)
         claim = _take(
             connection, run_no, free, holder=holder, lease=lease, settles_in=settles_in, began=began, meant=true()
         )

@@ -67,10 +67,10 @@ def look_for_holders(
         hindered, is_ours = wanted.hindered_by(row)
         if not hindered or known.gone(row.holder):
             continue
-        if row.left > 0:
+        if row.left > 0 and row.state == "open":
             for shard in hindered:
                 reasons.setdefault(shard, _reason(row, is_ours=is_ours))
-        elif is_ours:
+        else:  # of whatever run: one that was taken over may have sent rows that are this run's now
             settles_in = max(settles_in, known.timeout(row.holder) + row.left)
     return Holds(reasons, settles_in)
 
@@ -101,13 +101,13 @@ _WHOSE: Final = func.coalesce(shards.c.workspace_id, runs.c.workspace_id).label(
 
 
 def _leased(connection: Connection, run_no: int) -> Sequence[Row[*tuple[Any, ...]]]:
-    """All leases on shards of open runs for the run's service."""
+    """All leases on shards of runs for the run's service that may still be sent, or that another has taken over."""
     here = select(runs.c.endpoint).where(runs.c.run_no == run_no).scalar_subquery()
     left = (shards.c.lease_until - store_of(connection.dialect).clock()).label("left")
     query = (
-        select(shards.c.run_no, shards.c.shard, shards.c.holder, left, _WHOSE, runs.c.id)
+        select(shards.c.run_no, shards.c.shard, shards.c.holder, left, _WHOSE, runs.c.id, runs.c.state)
         .join(runs, runs.c.run_no == shards.c.run_no)
-        .where(runs.c.endpoint == here, shards.c.lease_until.is_not(None), runs.c.state == "open")
+        .where(runs.c.endpoint == here, shards.c.lease_until.is_not(None), runs.c.state.in_(["open", "superseded"]))
     )
     return connection.execute(query).all()
 

@@ -6,27 +6,33 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, case, exists, func, insert, literal, or_, select, union, update
+from sqlalchemy import and_, case, exists, func, insert, literal, or_, select, update
 
+from worker.errors import LedgerHeldError
 from worker.ledger.decided import DECIDED, sentinel
+from worker.ledger.doubts import mark_doubtful
 from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
-from worker.ledger.runs import Run, get_run, worked_until, workspace_of
+from worker.ledger.runs import Run, RunState, delete_run, get_run, look_alike, worked_until, workspace_of
 from worker.ledger.store import store_of
-from worker.ledger.tables import inputs, results, runs, shards, unsettled
+from worker.ledger.tables import inputs, results, runs, shards
 from worker.models import Outcome
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, FromClause, Row, Select
     from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["CARRY_OVER_WINDOW", "finish_staging", "mark_doubtful"]
+__all__ = ["CARRY_OVER_WINDOW", "finish_staging"]
+
+_SENT: Final[tuple[RunState, ...]] = ("open", "finished")
 
 CARRY_OVER_WINDOW: Final = 24 * 3600.0
 """Seconds for which a settled row of an unfinished run counts as still so (DESIGN 11.5)."""
 
 
-def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspace_id: str | None = None) -> Run:
+def finish_staging(  # noqa: PLR0913 - what the run does not know yet
+    engine: Engine, run: Run, *, sha256: str, now: float, workspace_id: str | None = None, again: bool = True
+) -> Run:
     """Open the staged run for sending, with what earlier runs say about its rows.
 
     Args:
@@ -35,9 +41,11 @@ def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspa
         sha256: of the input's bytes.
         now: Unix seconds.
         workspace_id: of the API key, where the service has told it.
+        again: whatever other runs there are over the same input; else one that came in the meantime has the input.
 
     Raises:
-        LedgerHeldError: another process works on the unfinished run of the same name, or on its workspace.
+        LedgerHeldError: another process works on the unfinished run of the same name, or on its workspace; or it has
+            opened a run over this input meanwhile, and this one is gone.
     """
     run = replace(run, workspace_id=workspace_id or run.workspace_id)
     store = store_of(engine.dialect)
@@ -45,21 +53,34 @@ def finish_staging(engine: Engine, run: Run, *, sha256: str, now: float, workspa
         store.note_sizes(connection)
     with engine.begin() as connection:
         store.take_turns(connection)
-        _carry_over(connection, run, now=now)
-        mark_doubtful(connection, run)
-        total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
-        connection.execute(
-            update(runs)
-            .where(runs.c.run_no == run.run_no)
-            .values(
-                state="open",
-                input_sha256=sha256,
-                rows=total,
-                staged_at=now,
-                workspace_id=run.workspace_id,
-            )
+        other = None if again else look_alike(connection, run, sha256, states=("open",) if run.is_sync else _SENT)
+        if other is None:
+            _open(connection, run, sha256=sha256, now=now)
+        else:
+            delete_run(connection, run.run_no)
+    if other is not None:
+        raise LedgerHeldError(
+            f"another process has begun this input meanwhile, as run {other.id}; nothing was sent here. The same "
+            "command tells what became of it"
         )
     return get_run(engine, run.run_no)
+
+
+def _open(connection: Connection, run: Run, *, sha256: str, now: float) -> None:
+    _carry_over(connection, run, now=now)
+    mark_doubtful(connection, run)
+    total = select(func.count()).select_from(inputs).where(inputs.c.run_no == run.run_no).scalar_subquery()
+    connection.execute(
+        update(runs)
+        .where(runs.c.run_no == run.run_no)
+        .values(
+            state="open",
+            input_sha256=sha256,
+            rows=total,
+            staged_at=now,
+            workspace_id=run.workspace_id,
+        )
+    )
 
 
 def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
@@ -80,7 +101,7 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
         return
     if run.is_sync:  # it reads for itself what is so
         refuse_held(connection, before.run_no, holder=holder())
-        connection.execute(update(runs).where(runs.c.run_no == before.run_no).values(state="superseded"))
+        _supersede(connection, before.run_no)
         return
     at_home = workspace_of(connection, before.run_no) in {None, run.workspace_id}
     if not at_home and (run.workspace_id is not None or _has_homeless_rows(connection, before.run_no)):
@@ -106,7 +127,13 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
             ),
         )
     )
-    connection.execute(update(runs).where(runs.c.run_no == before.run_no).values(state="superseded"))
+    _supersede(connection, before.run_no)
+
+
+def _supersede(connection: Connection, run_no: int) -> None:
+    """Take a run over for good: whoever held it writes nothing more."""
+    connection.execute(update(runs).where(runs.c.run_no == run_no).values(state="superseded"))
+    connection.execute(update(shards).where(shards.c.run_no == run_no).values(epoch=shards.c.epoch + 1))
 
 
 def _has_homeless_rows(connection: Connection, run_no: int) -> bool:
@@ -163,50 +190,5 @@ def _settled_by(before: Row[Any], run_no: int, *, now: float) -> Select[Any]:
             or_(is_assigned, word.c.outcome == Outcome.UNCHANGED.value),
             word.c.finished_at > now - CARRY_OVER_WINDOW,
             func.coalesce(since.c.stopped_at, literal(0.0)) <= known_at,
-        )
-    )
-
-
-def mark_doubtful(connection: Connection, run: Run) -> None:
-    """Mark open rows whose credential another run left in doubt: they are read back before anything is sent."""
-    left_open = (
-        select(inputs.c.acs_credential_id)
-        .join(runs, and_(runs.c.run_no == inputs.c.run_no, runs.c.state.in_(["open", "superseded"])))
-        .join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
-        .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
-        .outerjoin(unsettled, and_(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row))
-        .where(
-            runs.c.run_no != run.run_no,
-            runs.c.endpoint == run.endpoint,
-            inputs.c.row <= shards.c.dispatched_through,
-            results.c.row.is_(None),
-            func.coalesce(unsettled.c.maybe_applied, True),
-        )
-    )
-    in_doubt = (
-        select(inputs.c.acs_credential_id)
-        .join(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
-        .where(results.c.outcome == literal(Outcome.IN_DOUBT.value, literal_execute=True))
-    )
-    here = inputs.alias()
-    doubted = and_(here.c.run_no == run.run_no, here.c.acs_credential_id.in_(union(left_open, in_doubt)))
-    # That this run's own send was surely not executed says nothing of the other's.
-    connection.execute(
-        update(unsettled)
-        .where(
-            unsettled.c.run_no == run.run_no,
-            unsettled.c.maybe_applied.is_(False),
-            exists().where(doubted, here.c.row == unsettled.c.row),
-        )
-        .values(maybe_applied=True)
-    )
-    connection.execute(
-        insert(unsettled).from_select(
-            ["run_no", "row", "maybe_applied", "attempts"],
-            select(here.c.run_no, here.c.row, literal(True), literal(0)).where(  # noqa: FBT003 - SQL's
-                doubted,
-                ~exists().where(unsettled.c.run_no == here.c.run_no, unsettled.c.row == here.c.row),
-                ~exists().where(results.c.run_no == here.c.run_no, results.c.row == here.c.row),
-            ),
         )
     )

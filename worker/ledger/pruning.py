@@ -100,9 +100,10 @@ def _in_order(families: Iterable[Family]) -> tuple[Family, ...]:
 
 
 def _families(engine: Engine) -> Iterator[Family]:
-    """All of them, the latest root first."""
+    """All of them, the latest root first; what is being read, or was left half-read, is no run yet."""
+    is_run = runs.c.state != "staging"
     with engine.connect() as connection:
-        every = [as_run(row) for row in connection.execute(select(runs).order_by(runs.c.run_no))]
+        every = [as_run(row) for row in connection.execute(select(runs).where(is_run).order_by(runs.c.run_no))]
     children: dict[int | None, list[Run]] = {}
     for run in every:
         children.setdefault(run.parent_no, []).append(run)

@@ -11,9 +11,9 @@ from worker.errors import LedgerHeldError
 from worker.ledger.chains import is_doubtful, latest, members
 from worker.ledger.children import fill_shards, open_child
 from worker.ledger.decided import DECIDED, sentinel
+from worker.ledger.doubts import mark_doubtful
 from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
-from worker.ledger.opening import mark_doubtful
 from worker.ledger.repeats import disputed
 from worker.ledger.runs import RETRY, insert_run
 from worker.ledger.store import store_of

@@ -25,6 +25,7 @@ __all__ = [
     "FLEET",
     "RETRY",
     "RUN",
+    "UNDO",
     "Run",
     "RunSpec",
     "RunState",
@@ -39,6 +40,7 @@ __all__ = [
     "insert_run",
     "learn_workspace",
     "list_runs",
+    "look_alike",
     "note_stop",
     "worked_until",
     "workspace_of",
@@ -49,6 +51,8 @@ RUN: Final = "run"
 """The kind of a run over a file."""
 RETRY: Final = "retry"
 """The kind of a run that sends again what did not succeed in its parent, the root of its chain."""
+UNDO: Final = "undo"
+"""The kind, and the mode, of a run that gives back what its parent has assigned."""
 FLEET: Final = "fleet"
 """How `runs.mode` begins, of a run over many machines; a retry of one is a run of one process, as any."""
 
@@ -166,6 +170,14 @@ def worked_until() -> ColumnElement[float]:
 def find_alike(
     engine: Engine, spec: RunSpec, sha256: str, *, states: Sequence[RunState], any_mode: bool = False
 ) -> Run | None:
+    """`look_alike`, by itself."""
+    with engine.connect() as connection:
+        return look_alike(connection, spec, sha256, states=states, any_mode=any_mode)
+
+
+def look_alike(
+    connection: Connection, spec: RunSpec | Run, sha256: str, *, states: Sequence[RunState], any_mode: bool = False
+) -> Run | None:
     """The latest run over the same input, read the same way, in the same mode or in any, against the same endpoint.
 
     Its workspace may be another one: the caller compares, since a key of the wrong workspace is an error.
@@ -183,8 +195,7 @@ def find_alike(
         .order_by(runs.c.run_no.desc())
         .limit(1)
     )
-    with engine.connect() as connection:
-        row = connection.execute(query).one_or_none()
+    row = connection.execute(query).one_or_none()
     return None if row is None else as_run(row)
 
 
@@ -268,7 +279,7 @@ def end_execution(  # noqa: PLR0913 - likewise
     """`note_stop`, within a transaction."""
     connection.execute(
         update(runs)
-        .where(runs.c.run_no == run_no)
+        .where(runs.c.run_no == run_no, runs.c.state != "superseded")  # which was for good, whoever ends it late
         .values(
             state="finished" if finished else "open",
             stop_cause=cause,

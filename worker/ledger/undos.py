@@ -13,7 +13,9 @@ from sqlalchemy.types import Text
 
 from worker.ledger.chains import latest
 from worker.ledger.children import fill_shards, open_child
-from worker.ledger.runs import as_run, insert_run
+from worker.ledger.held import refuse_held
+from worker.ledger.holders import holder
+from worker.ledger.runs import UNDO, as_run, insert_run
 from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, owners, results, runs, verifications
 from worker.models import Outcome
@@ -25,10 +27,7 @@ if TYPE_CHECKING:
     from worker.ledger.chains import Chain
     from worker.ledger.runs import Run, RunSpec
 
-__all__ = ["UNDO", "UndoGroup", "create_undo", "find_undo", "group_undo", "has_rest", "open_undo", "wanted_by_undo"]
-
-UNDO: Final = "undo"
-"""`runs.kind`."""
+__all__ = ["UndoGroup", "create_undo", "find_undo", "group_undo", "has_rest", "open_undo", "wanted_by_undo"]
 
 _NOT_UNDOABLE: Final = "not_undoable"
 """The error type of rows that no undo can give back."""
@@ -74,8 +73,13 @@ def create_undo(engine: Engine, chain: Chain, spec: RunSpec, *, now: float) -> R
         chain: what is undone: its rows that are assigned.
         spec: of kind `undo`, its parent the root.
         now: Unix seconds.
+
+    Raises:
+        LedgerHeldError: another process sends what is to be undone, or works on its workspace.
     """
     with engine.begin() as connection:
+        store_of(engine.dialect).take_turns(connection)
+        refuse_held(connection, chain.last.run_no, holder=holder())
         run = insert_run(connection, spec, now=now)
         # Where the run was undone before: what it assigned since, and what could not be given back then.
         among = _not_undone(connection, chain) if _has_rest(connection, chain) else true()

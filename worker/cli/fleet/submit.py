@@ -37,7 +37,8 @@ STDIN: Final = "-"
     option("Options", "--again", is_flag=True, default=False, help="Send a finished input once more, as a new run."),
     as_json,
     ledger_on_server,
-    setting("name", "format", "encoding", "map", "endpoint", "takeover", "include_codes"),
+    setting("name", "format", "encoding", "map", "endpoint", "include_codes"),
+    option("Sending", "--takeover", metavar="allow|refuse", help="Replace another owner? Default: allow."),
     setting("log_level", "quiet", "progress"),
 )
 def command(

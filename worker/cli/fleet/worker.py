@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 SHARDS: Final = 8
-_LEVEL_VARIABLE: Final = "ASSIGN_WORKER_LOG_LEVEL"
 
 
 @click.command(
@@ -46,7 +44,14 @@ _LEVEL_VARIABLE: Final = "ASSIGN_WORKER_LOG_LEVEL"
     ),
     ledger_on_server,
     setting("endpoint", "proxy", "ca_file"),
-    setting("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details"),
+    setting("concurrency", "rate", "timeout", "max_attempts"),
+    option(
+        "Sending",
+        "--outage-patience",
+        metavar="SPAN",
+        help="Wait so long while the service is down, at most 60s; then others try. Default: 60s.",
+    ),
+    setting("details"),
     setting("log_format"),
     option("What is said", "--log-level", metavar="LEVEL", help="debug, info, warning or error. Default: info."),
 )
@@ -60,8 +65,9 @@ def command(
 
     Keys are this machine's own, as for `run`. A workspace without a key here waits, or goes to other workers.
     """
-    flags["log_level"] = flags["log_level"] or os.environ.get(_LEVEL_VARIABLE) or "info"
     settings = begin(flags, config_file, "this worker")
+    if "log_level" not in settings.logging.model_fields_set:
+        settings = settings.replace(log_level="info")
     start_logs(settings)
     url = ledger_of(settings)
     settings.target.credentials.require_any()
