@@ -10,7 +10,7 @@ from worker.config import KeyKind
 from worker.errors import ConfigError, UsageError
 from worker.ledger import hold_existing
 from worker.ledger.chains import chain_of, find_chain
-from worker.ledger.runs import RUN, discard_staging, find_alike, workspace_of
+from worker.ledger.runs import RUN, discard_staging, find_alike, has_read_any, workspace_of
 from worker.ledger.undos import find_undo
 from worker.paths import Paths
 
@@ -75,13 +75,13 @@ def check_workspace(engine: Engine, run: Run, preflight: Preflight) -> None:
     """
     with engine.connect() as connection:
         begun_in = workspace_of(connection, run.run_no)
-    if begun_in is None:
-        return
-    elsewhere = preflight.workspace_id not in {None, begun_in}
-    if elsewhere or preflight.is_empty:
+        emptied = preflight.is_empty and has_read_any(connection, run)
+    elsewhere = None not in {begun_in, preflight.workspace_id} and begun_in != preflight.workspace_id
+    if elsewhere or emptied:
         other = preflight.workspace_id if elsewhere else "one that holds no credential"
+        home = "another workspace" if begun_in is None else f"workspace {begun_in}"
         raise ConfigError(
-            f"run {run.id} was begun in workspace {begun_in}, and the key is for {other}; use the key that it was "
+            f"run {run.id} was begun in {home}, and the key is for {other}; use the key that it was "
             "begun with. A run of its own needs another --ledger"
         )
 

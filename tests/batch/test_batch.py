@@ -101,6 +101,22 @@ def stopped_at(row: int) -> dict[str, Any]:
     return {"control": control, "observers": (observe,)}
 
 
+async def test_a_workspace_without_credentials_is_its_own(tmp_path: Path) -> None:
+    """A token names it, nothing was assigned in it yet, and the run that was stopped goes on."""
+    token = {"personal_access_token": TOKEN, "workspace_id": WORKSPACE_ID}
+    async with service() as server:
+        jobs, control = write(tmp_path / "jobs.csv", [(1, 100), (2, 100)]), Control()
+
+        async def no(_intent: object) -> bool:
+            control.stop(StopCause.SIGTERM)
+            return False
+
+        stopped = await run_batch(jobs, settings(server, **token), control=control, confirm=no)
+        report = await run_batch(jobs, settings(server, **token))
+    assert stopped.outcomes == {Outcome.PENDING: 2}
+    assert (report.run_id, report.exit_code) == (stopped.run_id, 0)
+
+
 async def test_a_finished_input_is_not_sent_again(tmp_path: Path) -> None:
     """The second call says so; `again` sends it anew."""
     jobs = write(tmp_path / "jobs.csv", [(1, 100), (2, 100)])

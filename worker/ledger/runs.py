@@ -37,6 +37,7 @@ __all__ = [
     "end_execution",
     "find_alike",
     "get_run",
+    "has_read_any",
     "insert_run",
     "learn_workspace",
     "list_runs",
@@ -247,6 +248,14 @@ def workspace_of(connection: Connection, run_no: int) -> str | None:
     )
     found = connection.execute(told.limit(1)).scalar()
     return None if found is None else str(found)
+
+
+def has_read_any(connection: Connection, run: Run) -> bool:
+    """Whether the run, or the one that it is a child of, was ever told of a credential by the service."""
+    told = select(results.c.row).where(
+        results.c.run_no.in_([run.run_no, run.parent_no]), results.c.credential_workspace_id.is_not(None)
+    )
+    return connection.execute(told.limit(1)).first() is not None
 
 
 def note_stop(  # noqa: PLR0913 - the columns of one row
