@@ -28,7 +28,7 @@ __all__ = ["STAGES"]
 _STEPS: Final[dict[str, tuple[ModuleType, str]]] = {
     "hashing": (submitting, "hash_file"),
     "reading and COPY": (staging, "_write_inputs"),
-    "duplicates and conflicts": (staging, "_decide_repeated"),
+    "duplicates and conflicts": (staging, "decide_repeats"),
     "opening": (submitting, "finish_staging"),
     "jobs": (submitting, "defer_missing"),
 }

@@ -148,11 +148,11 @@ def _works(ground: Ground) -> dict[str, float]:
     found["run, of a changed file"] = ground.work_of("run", jobs)
     found["retry"] = ground.work_of("retry", "--outcome", "failed")
     jobs = ground.write("jobs.csv", lambda number: 3 if number % 3 == 0 else 1)
-    found["plan"] = ground.work_of("plan", jobs)
+    found["plan"] = ground.work_of("plan", jobs, "--results", ground.folder / "plan.csv")
     found["run --sync"] = ground.work_of("run", jobs, "--sync", "--takeover", "allow")
-    found["verify"] = ground.work_of("verify")
+    found["verify"] = ground.work_of("verify", "--results", ground.folder / "verified.csv")
     found["undo --dry-run"] = ground.work_of("undo", "--dry-run")
-    found["undo"] = ground.work_of("undo")
+    found["undo"] = ground.work_of("undo", "--results", ground.folder / "undone.csv")
     found["show"] = ground.work_of("show")
     found["results"] = ground.work_of("results", "-o", ground.folder / "again.csv")
     repeated = write(
@@ -161,6 +161,6 @@ def _works(ground: Ground) -> dict[str, float]:
     found["check"] = ground.work_of("check", repeated)
     found["run, most rows repeated"] = ground.work_of("run", repeated)
     if ground.ledger.startswith("postgresql"):
-        found["fleet submit"] = ground.work_of("fleet", "submit", jobs)
+        found["fleet submit"] = ground.work_of("fleet", "submit", jobs, "--again")  # it was undone
         found["fleet status"] = ground.work_of("fleet", "status")
     return found
