@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, exists, func, insert, literal, select
+from sqlalchemy import and_, exists, func, literal, select
 
 from worker.errors import ConfigError
-from worker.ledger.decided import DECIDED, sentinel
+from worker.ledger.decided import decide, sentinel
 from worker.ledger.repeats import dispute_late
 from worker.ledger.tables import inputs, results, shards, unsettled
 from worker.models import Outcome
@@ -46,28 +46,21 @@ def judge_workspaces(engine: Engine, run: Run, workspace_id: str, *, only: bool,
 def _reject_others(connection: Connection, run: Run, workspace_id: str, *, now: float) -> int:
     undecided = ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
     _refuse_sent_elsewhere(connection, run, workspace_id, undecided)
-    done = connection.execute(
-        insert(results)
-        .from_select(
-            list(DECIDED),
-            select(
-                inputs.c.run_no,
-                inputs.c.row,
-                literal(Outcome.INVALID.value),
-                literal("column workspace_id: names ")
-                + inputs.c.workspace_id
-                + f", but the API key is for {workspace_id}; use that workspace's key, or a personal access token",
-                *sentinel(now),
-            ).where(
-                inputs.c.run_no == run.run_no,
-                inputs.c.workspace_id.is_not(None),
-                inputs.c.workspace_id != workspace_id,
-                undecided,
-            ),
-        )
-        .execution_options(preserve_rowcount=True)
+    others = select(
+        inputs.c.run_no,
+        inputs.c.row,
+        literal(Outcome.INVALID.value),
+        literal("column workspace_id: names ")
+        + inputs.c.workspace_id
+        + f", but the API key is for {workspace_id}; use that workspace's key, or a personal access token",
+        *sentinel(now),
+    ).where(
+        inputs.c.run_no == run.run_no,
+        inputs.c.workspace_id.is_not(None),
+        inputs.c.workspace_id != workspace_id,
+        undecided,
     )
-    return int(done.rowcount)
+    return decide(connection, others)
 
 
 def _refuse_sent_elsewhere(connection: Connection, run: Run, workspace_id: str, undecided: ColumnElement[bool]) -> None:

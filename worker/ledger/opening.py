@@ -6,10 +6,10 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, case, exists, func, insert, literal, or_, select, update
+from sqlalchemy import and_, case, exists, func, literal, or_, select, update
 
 from worker.errors import LedgerHeldError
-from worker.ledger.decided import DECIDED, sentinel
+from worker.ledger.decided import decide, sentinel
 from worker.ledger.doubts import mark_doubtful
 from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
@@ -109,23 +109,21 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
     refuse_held(connection, before.run_no, holder=holder())
     settled = _settled_by(before, run.run_no, now=now).subquery()
     _, *never_sent = sentinel(now)
-    connection.execute(
-        insert(results).from_select(
-            list(DECIDED),
-            select(
-                inputs.c.run_no,
-                inputs.c.row,
-                literal(Outcome.UNCHANGED.value),
-                settled.c.detail,
-                settled.c.settled_at,  # so that the window does not begin again with each change of the file
-                *never_sent,
-            )
-            .join(settled, settled.c.content == _content(inputs))
-            .where(
-                inputs.c.run_no == run.run_no,
-                ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row),
-            ),
+    decide(
+        connection,
+        select(
+            inputs.c.run_no,
+            inputs.c.row,
+            literal(Outcome.UNCHANGED.value),
+            settled.c.detail,
+            settled.c.settled_at,  # so that the window does not begin again with each change of the file
+            *never_sent,
         )
+        .join(settled, settled.c.content == _content(inputs))
+        .where(
+            inputs.c.run_no == run.run_no,
+            ~exists().where(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row),
+        ),
     )
     _supersede(connection, before.run_no)
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
     update,
 )
 
-from worker.ledger.decided import DECIDED, sentinel
+from worker.ledger.decided import decide, sentinel
 from worker.ledger.tables import inputs, results, shards
 from worker.models import Outcome
 
@@ -163,31 +163,26 @@ def _decide(connection: Connection, run_no: int, *, now: float) -> int:
     """Results for the rows of the credentials in `_repeated`; how many."""
     first = cast(_repeated.c.first_row, String)
     is_conflict = _repeated.c.disputed
-    done = connection.execute(
-        insert(results)
-        .from_select(
-            list(DECIDED),
-            select(
-                inputs.c.run_no,
-                inputs.c.row,
-                case((is_conflict, Outcome.CONFLICT.value), else_=Outcome.DUPLICATE.value),
-                case(
-                    (
-                        is_conflict,
-                        cast(_repeated.c.wanted, String)
-                        + " rows want this credential for different people or workspaces, the first of them row "
-                        + first
-                        + "; none is sent: keep one",
-                    ),
-                    else_=literal("row ") + first + " asks for the same; that one goes, this one needs nothing",
+    return decide(
+        connection,
+        select(
+            inputs.c.run_no,
+            inputs.c.row,
+            case((is_conflict, Outcome.CONFLICT.value), else_=Outcome.DUPLICATE.value),
+            case(
+                (
+                    is_conflict,
+                    cast(_repeated.c.wanted, String)
+                    + " rows want this credential for different people or workspaces, the first of them row "
+                    + first
+                    + "; none is sent: keep one",
                 ),
-                *sentinel(now),
-            ).where(
-                inputs.c.run_no == run_no,
-                inputs.c.acs_credential_id == _repeated.c.acs_credential_id,
-                or_(is_conflict, inputs.c.row != _repeated.c.first_row),
+                else_=literal("row ") + first + " asks for the same; that one goes, this one needs nothing",
             ),
-        )
-        .execution_options(preserve_rowcount=True)
+            *sentinel(now),
+        ).where(
+            inputs.c.run_no == run_no,
+            inputs.c.acs_credential_id == _repeated.c.acs_credential_id,
+            or_(is_conflict, inputs.c.row != _repeated.c.first_row),
+        ),
     )
-    return int(done.rowcount)

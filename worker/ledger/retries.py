@@ -10,7 +10,7 @@ from sqlalchemy import and_, exists, false, func, insert, literal, or_, select, 
 from worker.errors import LedgerHeldError
 from worker.ledger.chains import is_doubtful, latest, members
 from worker.ledger.children import fill_shards, open_child
-from worker.ledger.decided import DECIDED, sentinel
+from worker.ledger.decided import decide, sentinel
 from worker.ledger.doubts import mark_doubtful
 from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
@@ -254,24 +254,19 @@ def _keep_words(connection: Connection, chain: Chain, rows: Select[Any]) -> int:
 def _leave_in_doubt(connection: Connection, retry: Run, rows: Select[Any], *, now: float) -> int:
     open_rows = rows.subquery()
     *_, never_read_back, no_details = sentinel(now)
-    done = connection.execute(
-        insert(results)
-        .from_select(
-            list(DECIDED),
-            select(
-                literal(retry.run_no),
-                open_rows.c.row,
-                literal(Outcome.IN_DOUBT.value),
-                literal(f"it may have been sent and applied, and {_CLAIMED}; look at whose it is in Seam"),
-                literal(now),
-                func.coalesce(unsettled.c.attempts, 0),
-                never_read_back,
-                no_details,
-            ).outerjoin(unsettled, and_(unsettled.c.run_no == retry.run_no, unsettled.c.row == open_rows.c.row)),
-        )
-        .execution_options(preserve_rowcount=True)
+    return decide(
+        connection,
+        select(
+            literal(retry.run_no),
+            open_rows.c.row,
+            literal(Outcome.IN_DOUBT.value),
+            literal(f"it may have been sent and applied, and {_CLAIMED}; look at whose it is in Seam"),
+            literal(now),
+            func.coalesce(unsettled.c.attempts, 0),
+            never_read_back,
+            no_details,
+        ).outerjoin(unsettled, and_(unsettled.c.run_no == retry.run_no, unsettled.c.row == open_rows.c.row)),
     )
-    return int(done.rowcount)
 
 
 def recall_owners(engine: Engine, retry: Run) -> int:
