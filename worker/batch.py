@@ -82,9 +82,7 @@ async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
         LedgerWriteError: the disk is full or failed; what was recorded is intact, and the same call resumes.
     """
     source = None if source is None else Path(source)
-    options = ReadOptions(
-        format=settings.input.format, encoding=settings.input.encoding, mapping=settings.input.mapping
-    )
+    options = ReadOptions.of(settings.input)
     paths = Paths.of(source, settings, options.format_of(source), rehearsal=rehearsal)
     settings.target.credentials.require_any()
     require_sync(settings)

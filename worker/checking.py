@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from worker.errors import InterruptedEarlyError
+from worker.ledger.mode import PLAIN
 from worker.ledger.queries import count_decided, fetch_workspaces, stream_decided
 from worker.ledger.runs import RunSpec, create_run
 from worker.ledger.scratch import open_scratch
@@ -164,7 +165,7 @@ def _spec(header: tuple[str, ...] | None) -> RunSpec:
         input_format="jsonl" if header is None else "csv",
         header=header,
         parse_options="{}",
-        mode="plain:allow",
+        mode=PLAIN,
         endpoint="",
         workspace_id=None,
         settings="{}",

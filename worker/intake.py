@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from worker.errors import InterruptedEarlyError, TerminatedEarlyError
+from worker.ledger.mode import How, Mode
 from worker.ledger.runs import Run, RunSpec, create_run, discard_run
 from worker.ledger.staging import stage
 from worker.models import StopCause
@@ -44,7 +45,7 @@ class Intake:
         options: ReadOptions,
         around: Surroundings,
         *,
-        mode: str | None = None,
+        mode: Mode | None = None,
         shard_rows: int | None = None,
     ) -> None:
         self._engine = ledger.engine
@@ -125,8 +126,8 @@ class Intake:
             yield row
 
 
-def _mode_of(sending: Sending) -> str:
-    """`plain` or `sync`, with the rule for credentials that somebody else has."""
+def _mode_of(sending: Sending) -> Mode:
+    """Plain or sync, with the rule for credentials that somebody else has."""
     if sending.sync:
-        return f"sync:{sending.takeover or 'refuse'}"
-    return f"plain:{sending.takeover or 'allow'}"
+        return Mode(How.SYNC, sending.takeover or "refuse")
+    return Mode(How.PLAIN, sending.takeover or "allow")

@@ -28,9 +28,9 @@ from worker.window import ShardQueue, Window
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from worker.claim import Claim, OpenRow
     from worker.config import Sending
     from worker.guards import RowGuard
-    from worker.ledger.claims import Claim, OpenRow
     from worker.models import Attempt, Result, Step
     from worker.ports import AttemptObserver, Sender, ShardSource
 

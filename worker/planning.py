@@ -103,8 +103,7 @@ async def make_plan(  # noqa: PLR0913 - keywords, each of them optional
     settings.target.credentials.require_any()
     settings = settings if settings.sending.sync else settings.replace(sync=True)
     source = None if source is None else Path(source)
-    given = settings.input
-    options = ReadOptions(format=given.format, encoding=given.encoding, mapping=given.mapping)
+    options = ReadOptions.of(settings.input)
     target = settings.output.results
     paths = Paths.of(source, settings, options.format_of(source), rehearsal=False)
     if target is not None:
@@ -148,9 +147,9 @@ async def _plan(ledger: Ledger, run: Run, around: Surroundings, target: Path | N
             target,
             include_codes=settings.output.include_codes,
             raw_cells=settings.output.raw_cells,
-            rows=stream_plan(engine, run.run_no, before, _sentence(run.takeover_refused)),
+            rows=stream_plan(engine, run.run_no, before, _sentence(run.mode.takeover_refused)),
         )
-    return _report(run.name, groups, calls, stops, refused=run.takeover_refused, target=target)
+    return _report(run.name, groups, calls, stops, refused=run.mode.takeover_refused, target=target)
 
 
 def _report(  # noqa: PLR0913 - what the groups do not tell

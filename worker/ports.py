@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.ledger.claims import Batch, OpenRow
+    from worker.claim import Batch, OpenRow
     from worker.models import Attempt, Job
 
 __all__ = ["AttemptObserver", "CommitObserver", "Sender", "ShardSource"]

@@ -17,8 +17,8 @@ from worker.retry import until_settled
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from worker.claim import KnownOwner
     from worker.lane import Lane
-    from worker.ledger.claims import KnownOwner
     from worker.ports import Sender
 
 __all__ = ["Owner", "OwnerReader", "Reading", "ReadingRoad", "RowState", "Rules"]

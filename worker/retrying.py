@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from worker.control import Control, Progress
 from worker.earlier import check_workspace, hold_earlier, is_for_one_workspace
 from worker.errors import UsageError
 from worker.executor import Executor, reopen
+from worker.ledger.children import spec_of_child
+from worker.ledger.mode import PLAIN, How, Mode
 from worker.ledger.retries import RETRIABLE, Choice, count_chosen, create_retry, find_elsewhere, leave_claimed
-from worker.ledger.runs import FLEET, RETRY, Run, RunSpec
+from worker.ledger.runs import RETRY, Run
 from worker.models import Outcome
 from worker.paths import Paths
 from worker.results import check_destination
@@ -36,8 +39,6 @@ if TYPE_CHECKING:
     from worker.report import RunReport
 
 __all__ = ["retry_run"]
-
-_ALLOWED: Final = "plain:allow"
 
 
 async def retry_run(  # noqa: PLR0913 - keywords, each of them optional
@@ -139,10 +140,10 @@ class _Retry:
                 "`assign-worker runs` lists it: retry that one"
             )
         mode = self._mode()
-        if self._choice.warnings and mode != _ALLOWED:
+        if self._choice.warnings and mode != PLAIN:
             raise UsageError(
                 f"--warning assigns once more to people who have the credential already, which the rule of this "
-                f"retry ({mode.replace(':', ', takeover ')}) leaves as it is; add --takeover allow"
+                f"retry ({mode.how}, takeover {mode.takeover}) leaves as it is; add --takeover allow"
             )
 
     def _check_same(self, last: Run) -> None:
@@ -154,13 +155,12 @@ class _Retry:
                 f"`assign-worker retry {self._chain.root.id}` without any goes on with it"
             )
 
-    def _mode(self) -> str:
+    def _mode(self) -> Mode:
         """As the root had it, unless this retry is told otherwise."""
-        takeover = self._settings.sending.takeover
+        takeover, mode = self._settings.sending.takeover, self._chain.root.mode
         if takeover is not None:
-            return f"plain:{takeover}"
-        how, _, rule = self._chain.root.mode.partition(":")
-        return f"{'plain' if how == FLEET else how}:{rule}"  # one process sends what a fleet left
+            return Mode(How.PLAIN, takeover)
+        return replace(mode, how=How.PLAIN) if mode.how is How.FLEET else mode  # one process sends what a fleet left
 
     def _open(self, preflight: Preflight) -> Run:
         root, workspace_id = self._chain.root, preflight.workspace_id
@@ -173,18 +173,13 @@ class _Retry:
                     f"row {elsewhere[0]} of run {root.id} is of workspace {elsewhere[1]}, and the key is for "
                     f"{workspace_id}; use the keys or the token that the run was sent with"
                 )
-        spec = RunSpec(
-            name=root.name,
-            input_name=root.input_name,
-            input_format=root.input_format,
-            header=root.header,
-            parse_options=_as_json(self._choice),
-            mode=self._mode(),
-            endpoint=root.endpoint,
-            workspace_id=workspace_id or root.workspace_id,
-            settings=json.dumps(self._settings.public(), sort_keys=True),
+        spec = spec_of_child(
+            root,
             kind=RETRY,
-            parent_no=root.run_no,
+            mode=self._mode(),
+            settings=json.dumps(self._settings.public(), sort_keys=True),
+            workspace_id=workspace_id or root.workspace_id,
+            choice=_as_json(self._choice),
         )
         return create_retry(self._engine, self._chain, self._choice, spec, now=time.time())
 

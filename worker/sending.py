@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from worker.claim import Claim
     from worker.client import SeamClient
-    from worker.ledger.claims import Claim
     from worker.ledger.runs import Run
     from worker.models import Outcome
     from worker.surroundings import Surroundings
@@ -125,7 +125,7 @@ class OpenRows:
                 claimed,
                 self._client,
                 around.settings.sending,
-                takeover_refused=run.takeover_refused,
+                takeover_refused=run.mode.takeover_refused,
                 include_codes=around.settings.output.include_codes,
                 require_lease=claimed.require_lease,
                 guard=self._guard,

@@ -17,9 +17,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker import outcomes
+from worker.claim import KnownOwner
 from worker.errors import RowStopped
 from worker.lane import is_service_failure
-from worker.ledger.claims import KnownOwner
 from worker.models import Outcome, Verdict
 from worker.reading import Owner, OwnerReader, ReadingRoad
 

@@ -8,7 +8,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from worker.ledger.claims import Batch
+from worker.claim import Batch
 from worker.ledger.group_commit import GroupCommit
 from worker.models import Step
 from worker.ports import CommitObserver
@@ -17,7 +17,7 @@ from worker.window import FETCH_SHARDS, ShardQueue, Window, portion
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.ledger.claims import OpenRow
+    from worker.claim import OpenRow
     from worker.models import Job
     from worker.ports import AttemptObserver, ShardSource
 

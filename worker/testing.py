@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from worker.claim import Claim, OpenRow, ShardClaim
 from worker.errors import FenceLostError
-from worker.ledger.claims import Claim, OpenRow, ShardClaim
 from worker.models import Attempt, Call, Job, StopCause, UserKey, Verdict
 from worker.seam import AcsCredential, AcsUser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from worker.ledger.claims import Batch
+    from worker.claim import Batch
     from worker.models import Result
 
 __all__ = ["Fault", "MemorySeam", "MemoryShards"]

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from worker.control import Control, Progress
 from worker.earlier import check_workspace, hold_earlier
 from worker.executor import Executor, reopen
+from worker.ledger.children import spec_of_child
+from worker.ledger.mode import UNDOING
 from worker.ledger.runs import UNDO, RunSpec, discard_run
 from worker.ledger.tables import verifications
 from worker.ledger.undos import create_undo, find_undo, group_undo, has_rest, open_undo, wanted_by_undo
@@ -187,20 +189,8 @@ def _paths(settings: Settings, chain: Chain) -> Paths:
 
 
 def _spec(chain: Chain, settings: Settings) -> RunSpec:
-    root = chain.root
-    return RunSpec(
-        name=root.name,
-        input_name=root.input_name,
-        input_format=root.input_format,
-        header=root.header,
-        parse_options=root.parse_options,
-        mode=UNDO,
-        endpoint=root.endpoint,
-        workspace_id=root.workspace_id,
-        settings=json.dumps(settings.public(), sort_keys=True),
-        kind=UNDO,
-        parent_no=root.run_no,
-    )
+    public = json.dumps(settings.public(), sort_keys=True)
+    return spec_of_child(chain.root, kind=UNDO, mode=UNDOING, settings=public, workspace_id=chain.root.workspace_id)
 
 
 def _open(ledger: Ledger, chain: Chain, settings: Settings, preflight: Preflight) -> Run:

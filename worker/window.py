@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Sequence
 
+    from worker.claim import OpenRow
     from worker.lane import Lane
-    from worker.ledger.claims import OpenRow
 
 __all__ = ["FETCH_SHARDS", "ShardQueue", "Window", "portion"]
 

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from worker.claim import Claim, OpenRow, ShardClaim
 from worker.client import SeamClient
 from worker.config import Settings
 from worker.ledger import Ledger, holder
 from worker.ledger.claimed import ClaimedRun
-from worker.ledger.claims import Claim, OpenRow, ShardClaim, claim_run
+from worker.ledger.claims import claim_run
+from worker.ledger.mode import PLAIN
 from worker.ledger.opening import finish_staging
 from worker.ledger.runs import RunSpec, create_run
 from worker.ledger.staging import stage
@@ -33,7 +35,7 @@ from worker.pipeline import Pipeline
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from worker.ledger.claims import Batch
+    from worker.claim import Batch
 
 KEY = "seam_bench0000_00000000000000000000"
 
@@ -107,7 +109,7 @@ def stage_rows(ledger: Ledger, rows: int) -> Claim:
         input_format="csv",
         header=("acs_credential_id", "acs_user_id"),
         parse_options="{}",
-        mode="plain:allow",
+        mode=PLAIN,
         endpoint="bench",
         workspace_id=None,
         settings="{}",

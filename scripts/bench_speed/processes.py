@@ -79,7 +79,7 @@ class Running:
             self._words,
             stdout=self._stdout,
             stderr=self._stderr,
-            env={name: value for name, value in os.environ.items() if not name.startswith(_OURS)} | keys,
+            env={name: value for name, value in os.environ.items() if not name.startswith(_OURS)} | dict(keys),
             cwd=TOP,
             preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - no threads
         )

@@ -23,6 +23,7 @@ from tests.cli.service import read_results
 from worker import Outcome, run_batch
 from worker.errors import ConfigError, LedgerError, RunNotFoundError, UsageError
 from worker.ledger import Ledger
+from worker.ledger.mode import How, Mode
 from worker.ledger.runs import get_run, list_runs
 from worker.retrying import retry_run
 from worker.simulator import API_KEY, WORKSPACE_ID
@@ -262,7 +263,7 @@ async def test_the_ledger_lists_a_retry_under_its_kind(tmp_path: Path) -> None:
         assert (retry.kind, retry.parent_no, retry.mode, retry.state) == (
             "retry",
             run.run_no,
-            "plain:refuse",
+            Mode(How.PLAIN, "refuse"),
             "finished",
         )
         assert get_run(ledger.engine, report.retries[0]) == retry

@@ -17,11 +17,11 @@ import uvloop
 from bench_speed.ladder import Memory, job_of, settings_for, stage_rows
 from bench_speed.processes import Service
 
+from worker.claim import Batch, Claim, OpenRow, ShardClaim
 from worker.client import SeamClient
 from worker.config import Settings
 from worker.ledger import Ledger
 from worker.ledger.claimed import ClaimedRun
-from worker.ledger.claims import Batch, Claim, OpenRow, ShardClaim
 from worker.models import Outcome, Result
 from worker.pipeline import Pipeline
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from worker.ledger.claims import Batch
+    from worker.claim import Batch
 
 __all__ = ["Durable", "missing", "report_durable"]
 

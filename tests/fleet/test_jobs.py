@@ -17,6 +17,7 @@ from worker.fleet.groups import LEAST_GROUPS
 from worker.fleet.jobs import defer_missing, finish_runs, put_off, revive
 from worker.ledger import Ledger, holder
 from worker.ledger.claims import claim_free
+from worker.ledger.mode import PLAIN, How, Mode
 from worker.ledger.runs import get_run
 from worker.ledger.store import store_of
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from worker.ledger.runs import Run
 
-MODE = "fleet:allow"
+MODE = Mode(How.FLEET, "allow")
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_the_tables_are_made_once(shared: Ledger) -> None:
 def test_every_shard_of_an_open_run_gets_a_job(shared: Ledger) -> None:
     """With the lock of its workspace; a second look makes none; other runs get none."""
     submitted(shared)
-    submitted(shared, mode="plain:allow", name="other")
+    submitted(shared, mode=PLAIN, name="other")
     submitted(shared, kind="retry", name="again")
     assert defer_missing(shared.engine, make_manager()) == 2
     assert defer_missing(shared.engine, make_manager()) == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from worker import Control, Settings
-from worker.ledger.claims import Claim, OpenRow, ShardClaim
+from worker.claim import Claim, OpenRow, ShardClaim
 from worker.models import Job, UserKey
 from worker.paths import Paths
 from worker.sending import OpenRows

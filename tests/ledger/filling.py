@@ -6,9 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from worker.claim import Batch, Claim
 from worker.ledger import holder
 from worker.ledger.chains import chain_of
-from worker.ledger.claims import Batch, Claim, claim_run
+from worker.ledger.claims import claim_run
+from worker.ledger.mode import PLAIN
 from worker.ledger.opening import finish_staging
 from worker.ledger.retries import Choice, create_retry
 from worker.ledger.runs import Run, RunSpec, create_run, note_stop
@@ -59,7 +61,7 @@ def spec(name: str = "jobs.csv", **changed: Any) -> RunSpec:
     """What a run is made from."""
     fields: dict[str, Any] = {
         "parse_options": "{}",
-        "mode": "plain:allow",
+        "mode": PLAIN,
         "endpoint": "http://127.0.0.1:1",
         "workspace_id": None,
         "settings": "{}",

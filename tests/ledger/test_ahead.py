@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, select, update
 
 from tests.ledger.filling import NOW, claimed, result, row, settle, staged
+from worker.claim import Batch
 from worker.ledger import holder
 from worker.ledger.ahead import FirstRow, count_intentions, fetch_first_rows
 from worker.ledger.claimed import ClaimedRun
-from worker.ledger.claims import Batch, claim_run
+from worker.ledger.claims import claim_run
 from worker.ledger.intentions import Intention
+from worker.ledger.mode import How, Mode
 from worker.ledger.tables import owners, runs, unsettled
 from worker.models import Outcome
 
@@ -110,7 +112,7 @@ def test_intentions_are_counted_over_rows_still_to_be_sent(ledger: Ledger) -> No
                 for number, (state, mine) in readings.items()
             ],
         )
-        connection.execute(update(runs).where(runs.c.run_no == run.run_no).values(mode="sync:allow"))
+        connection.execute(update(runs).where(runs.c.run_no == run.run_no).values(mode=Mode(How.SYNC, "allow")))
     assert count_intentions(ledger.engine, run.run_no) == {
         Intention.TAKEOVER: 2,
         Intention.NEW: 1,

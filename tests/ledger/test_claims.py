@@ -9,9 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from tests.ledger.filling import NOW, claimed, finished, result, row, settle, spec, staged, uuid
+from worker.claim import Batch
 from worker.errors import FenceLostError, LedgerHeldError, RunNotFoundError
-from worker.ledger.claims import Batch, _fresh_statement, fetch_details_due, fetch_fresh
+from worker.ledger.claims import _fresh_statement, fetch_details_due, fetch_fresh
 from worker.ledger.doubts import doubt_open_rows
+from worker.ledger.mode import How, Mode
 from worker.ledger.opening import finish_staging
 from worker.ledger.runs import create_run, discard_staging, find_alike, get_run, list_runs, note_stop
 from worker.ledger.shards import has_open_rows
@@ -125,7 +127,7 @@ def test_resume_needs_the_same_input_read_the_same_way(ledger: Ledger) -> None:
     assert find is not None
     assert find.id == run.id
     assert find_alike(ledger.engine, spec(), "b", states=("open",)) is None
-    for changed in ({"parse_options": '{"x": 1}'}, {"mode": "plain:refuse"}, {"endpoint": "https://else"}):
+    for changed in ({"parse_options": '{"x": 1}'}, {"mode": Mode(How.PLAIN, "refuse")}, {"endpoint": "https://else"}):
         assert find_alike(ledger.engine, spec(**changed), "a", states=("open",)) is None
     assert find_alike(ledger.engine, spec(), "a", states=("finished",)) is None
 

@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy import select, text, update
 
 from tests.ledger.filling import NOW, claimed, result, row, settle, staged
+from worker.claim import Batch, Claim
 from worker.errors import FenceLostError, LedgerError, LedgerHeldError, LedgerWriteError
+from worker.leases import Lease
 from worker.ledger import Ledger, holder
 from worker.ledger.claimed import ClaimedRun
-from worker.ledger.claims import Batch, Claim, claim_free, claim_run, claim_shards, fetch_fresh, hold_run
-from worker.ledger.leases import Lease
+from worker.ledger.claims import claim_free, claim_run, claim_shards, fetch_fresh, hold_run
 from worker.ledger.queries import stream_export
 from worker.ledger.runs import create_run, discard_staging, get_run
 from worker.ledger.staging import stage

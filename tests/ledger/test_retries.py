@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import select
 
 from tests.ledger.filling import NOW, claimed, finished, result, retried, row, settle, spec, staged, uuid
+from worker.claim import Batch
 from worker.errors import LedgerHeldError
 from worker.ledger.chains import chain_of
-from worker.ledger.claims import Batch, fetch_fresh
+from worker.ledger.claims import fetch_fresh
+from worker.ledger.mode import How, Mode
 from worker.ledger.opening import finish_staging
 from worker.ledger.queries import stream_export
 from worker.ledger.retries import Choice, Chosen, count_chosen, create_retry, leave_claimed, recall_owners
@@ -22,8 +24,8 @@ from worker.models import Outcome
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
+    from worker.claim import OpenRow
     from worker.ledger import Ledger
-    from worker.ledger.claims import OpenRow
     from worker.ledger.runs import Run
 
 FAILED, IN_DOUBT, CONFLICT = Outcome.FAILED, Outcome.IN_DOUBT, Outcome.CONFLICT
@@ -148,7 +150,7 @@ def test_every_row_is_exported_once(ledger: Ledger) -> None:
 def test_the_shards_of_one_workspace_are_sent_as_one(ledger: Ledger) -> None:
     """A fleet's run has several; a retry is sent by one process, which has one throttle for each workspace."""
     rows = [row(number, workspace=1 + number % 2) for number in range(1, 13)]
-    run = create_run(ledger.engine, spec(mode="fleet:allow"), now=NOW)
+    run = create_run(ledger.engine, spec(mode=Mode(How.FLEET, "allow")), now=NOW)
     assert stage(ledger.engine, run, rows, now=NOW, shard_rows=2)
     run = finish_staging(ledger.engine, run, sha256="a" * 64, now=NOW)
     claim, writer = claimed(ledger.engine, run)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ledger.filling import claimed, result, row, staged
+from worker.claim import Batch
 from worker.errors import AssignWorkerError, LedgerError, LedgerHeldError, LedgerWriteError
 from worker.ledger import Ledger
-from worker.ledger.claims import Batch
 from worker.ledger.group_commit import GroupCommit
 from worker.ledger.sqlite import _what_is_wrong
 from worker.ledger.tables import SCHEMA_VERSION

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.ledger.filling import NOW, claimed, result, row, settle, spec, staged, uuid
+from worker.claim import Batch
 from worker.errors import InputError
-from worker.ledger.claims import Batch, fetch_fresh
+from worker.ledger.claims import fetch_fresh
 from worker.ledger.doubts import mark_doubtful
 from worker.ledger.runs import create_run, get_run
 from worker.ledger.staging import stage

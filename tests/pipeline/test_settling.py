@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.pipeline.harness import PERSON, job, send
+from worker.claim import KnownOwner
 from worker.config import Bound, Guards
 from worker.errors import LedgerWriteError
-from worker.ledger.claims import KnownOwner
 from worker.models import Attempt, Call, Outcome, Stop, StopCause, UserKey, Verdict
 from worker.reading import Owner, Reading
 from worker.seam import AcsCredential

@@ -16,13 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.ledger.filling import NOW, claimed, finished, result, retried, row, staged
 from tests.results.exporting import as_csv, as_jsonl
+from worker.claim import Batch
 from worker.cli.exposing import kept_in_file
 from worker.cli.message import of_ended
 from worker.cli.summary import print_report
 from worker.cli.telling import Audience
 from worker.ledger import Ledger
 from worker.ledger.chains import chain_of
-from worker.ledger.claims import Batch, fetch_fresh
+from worker.ledger.claims import fetch_fresh
 from worker.ledger.queries import NOWHERE, count_by_workspace, count_outcomes
 from worker.ledger.runs import note_stop
 from worker.metrics import Metrics

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ledger.filling import NOW, claimed, result, row, staged, uuid
-from worker.ledger.claims import Batch
+from worker.claim import Batch
 from worker.ledger.runs import get_run, note_stop
 from worker.models import Outcome, Stop, StopCause
 from worker.report import MOST_FAILURES, RunReport, _latency, build_report, exit_code_of

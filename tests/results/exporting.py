@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tests.ledger.filling import NOW, claimed, row
-from worker.ledger.claims import Batch
+from worker.claim import Batch
+from worker.ledger.mode import PLAIN
 from worker.ledger.opening import finish_staging
 from worker.ledger.runs import RunSpec, create_run
 from worker.ledger.staging import stage
@@ -35,7 +36,7 @@ def kept(
         input_format="csv" if header is not None else "jsonl",
         header=header,
         parse_options="{}",
-        mode="plain:allow",
+        mode=PLAIN,
         endpoint="http://127.0.0.1:1",
         workspace_id=None,
         settings="{}",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ledger.filling import claimed, result, row, settle, staged, uuid
+from worker.claim import Batch
 from worker.ledger.chains import chain_of
-from worker.ledger.claims import Batch
 from worker.ledger.doubts import doubt_open_rows
 from worker.ledger.queries import (
     NOWHERE,

@@ -39,9 +39,7 @@ def command(
     from worker.cli.findings import print_findings, write_findings  # noqa: PLC0415 - likewise
     from worker.readers import ReadOptions  # noqa: PLC0415 - likewise
 
-    given = settings.input
-    options = ReadOptions(format=given.format, encoding=given.encoding, mapping=given.mapping)
-    with check_input(None if jobs == "-" else Path(jobs), options) as report:
+    with check_input(None if jobs == "-" else Path(jobs), ReadOptions.of(settings.input)) as report:
         if as_json:
             write_findings(report)
         else:

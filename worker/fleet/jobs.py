@@ -17,10 +17,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.fleet.engine import TASK, Job, queue_of
 from worker.fleet.groups import SizedShard, make_groups
-from worker.ledger.runs import FLEET, RUN, end_execution
+from worker.ledger.mode import How, Mode
+from worker.ledger.runs import RUN, end_execution
 from worker.ledger.shards import has_open_rows
 from worker.ledger.store import store_of
-from worker.ledger.tables import runs, shards
+from worker.ledger.tables import runs, same_shard, shards
 from worker.models import StopCause
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ _covered = func.jsonb_array_elements_text(
 _shard = cast(_covered, Integer).label("shard")
 _unfolded: Final = select(_run_no.label("run_no"), _shard, _status.label("status")).select_from(_table)
 _jobs: Final = _unfolded.where(_is_ours).subquery("jobs")
-_with_job: Final = shards.outerjoin(_jobs, and_(_jobs.c.run_no == shards.c.run_no, _jobs.c.shard == shards.c.shard))
-_is_open: Final = and_(runs.c.kind == RUN, runs.c.mode.startswith(f"{FLEET}:"), runs.c.state == "open")
+_with_job: Final = shards.outerjoin(_jobs, same_shard(_jobs, shards))
+_MODES: Final = (Mode(How.FLEET, "allow"), Mode(How.FLEET, "refuse"))
+_is_open: Final = and_(runs.c.kind == RUN, runs.c.mode.in_(_MODES), runs.c.state == "open")
 _MISSING: Final = (
     select(runs.c.id, runs.c.endpoint, shards.c.run_no, shards.c.shard)
     .select_from(_with_job.join(runs, runs.c.run_no == shards.c.run_no))
@@ -81,7 +83,7 @@ _of_gone: Final = and_(_is_ours, _status.in_(_ENDED), _run_no.not_in(select(runs
 
 def is_fleets(run: Run) -> bool:
     """Whether workers of a fleet send it."""
-    return run.kind == RUN and run.mode.startswith(f"{FLEET}:")
+    return run.kind == RUN and run.mode.how is How.FLEET
 
 
 def jobs_of(run: Run) -> Select[Any]:

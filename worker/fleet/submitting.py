@@ -15,8 +15,9 @@ from worker.fleet.engine import install, make_manager
 from worker.fleet.jobs import defer_missing, revive
 from worker.intake import Intake
 from worker.ledger import Ledger
+from worker.ledger.mode import How, Mode
 from worker.ledger.opening import finish_staging
-from worker.ledger.runs import FLEET, discard_run, discard_staging, find_alike
+from worker.ledger.runs import discard_run, discard_staging, find_alike
 from worker.paths import Paths
 from worker.readers import ReadOptions, hash_file
 from worker.surroundings import Surroundings
@@ -73,16 +74,14 @@ async def submit(
             "a fleet neither syncs nor keeps guards: leave sync, deadline and all under [guards] out of its settings, "
             "or send this file with `assign-worker run`"
         )
-    options = ReadOptions(
-        format=settings.input.format, encoding=settings.input.encoding, mapping=settings.input.mapping
-    )
+    options = ReadOptions.of(settings.input)
     paths = Paths.of(source, settings, options.format_of(source), rehearsal=False)
     around = Surroundings(settings, paths, control or Control(), watch)
     with await asyncio.to_thread(Ledger, paths.ledger, exclusive=True) as ledger:
         engine, manager = ledger.engine, make_manager()
         await asyncio.to_thread(install, engine)
         await asyncio.to_thread(discard_staging, engine)
-        mode = f"{FLEET}:{settings.sending.takeover or 'allow'}"
+        mode = Mode(How.FLEET, settings.sending.takeover or "allow")
         intake = Intake(ledger, options, around, mode=mode, shard_rows=SHARD_ROWS)
         run, is_new = None, False
         if source is not None and not again:

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from worker.claim import Claim
     from worker.client import SeamClient
     from worker.config import Sending
     from worker.control import Control
     from worker.fleet.sorting import Sorted
     from worker.fleet.timing import Timing
-    from worker.ledger.claims import Claim
     from worker.ledger.runs import Run
     from worker.ports import AttemptObserver
 
@@ -187,7 +187,7 @@ class Workshop:
                 claimed,
                 self._client,
                 self._sending,
-                takeover_refused=run.takeover_refused,
+                takeover_refused=run.mode.takeover_refused,
                 include_codes=submitted.output.include_codes,
                 require_lease=claimed.require_lease,
                 endpoint=endpoint,

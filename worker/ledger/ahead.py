@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, or_, select
 
 from worker.ledger.intentions import INTENTION, Intention
-from worker.ledger.tables import inputs, owners, results
+from worker.ledger.tables import inputs, owners, results, same_row
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FirstRow", "count_intentions", "fetch_first_rows"]
 
-_ROWS = inputs.outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+_ROWS = inputs.outerjoin(results, same_row(results, inputs))
 
 
 class FirstRow(NamedTuple):
@@ -33,7 +33,7 @@ def count_intentions(engine: Engine, run_no: int) -> Counter[Intention]:
     """Rows that are still to be sent, by what the owner says that was read before."""
     query = (
         select(INTENTION, func.count())
-        .select_from(_ROWS.join(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row)))
+        .select_from(_ROWS.join(owners, same_row(owners, inputs)))
         .where(inputs.c.run_no == run_no, results.c.row.is_(None))
         .group_by(INTENTION)
     )

@@ -124,7 +124,7 @@ def last_words(root_no: Any) -> Select[Any]:  # noqa: ANN401 - a number, or an e
     return select(word, *_COLUMNS).where(inputs.c.run_no == root_no)
 
 
-def members(root_no: Any) -> Select[tuple[int]]:  # noqa: ANN401 - likewise
+def members(root_no: Any) -> Select[Any]:  # noqa: ANN401 - likewise
     """The numbers of all runs of a chain."""
     return select(runs.c.run_no).where(or_(runs.c.run_no == root_no, _is_retry_of(root_no)))
 

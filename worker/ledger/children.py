@@ -6,15 +6,35 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, insert, literal, select, update
 
-from worker.ledger.runs import as_run
+from worker.ledger.runs import RunSpec, as_run
 from worker.ledger.tables import inputs, runs, shards
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from worker.ledger.mode import Mode
     from worker.ledger.runs import Run
 
-__all__ = ["fill_shards", "open_child"]
+__all__ = ["fill_shards", "open_child", "spec_of_child"]
+
+
+def spec_of_child(  # noqa: PLR0913 - what a child does not have from its root
+    root: Run, *, kind: str, mode: Mode, settings: str, workspace_id: str | None, choice: str | None = None
+) -> RunSpec:
+    """What makes a child of a run; `choice`: which of its rows are meant, as JSON, where not all of them are."""
+    return RunSpec(
+        name=root.name,
+        input_name=root.input_name,
+        input_format=root.input_format,
+        header=root.header,
+        parse_options=root.parse_options if choice is None else choice,
+        mode=mode,
+        endpoint=root.endpoint,
+        workspace_id=workspace_id,
+        settings=settings,
+        kind=kind,
+        parent_no=root.run_no,
+    )
 
 
 def fill_shards(connection: Connection, root: Run, child: Run) -> None:

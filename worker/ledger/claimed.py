@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.errors import AssignWorkerError
-from worker.ledger.claims import Batch, Claim, OpenRow, fetch_details_due, fetch_fresh
-from worker.ledger.leases import RENEWALS
+from worker.leases import RENEWALS
+from worker.ledger.claims import fetch_details_due, fetch_fresh
 from worker.ledger.store import store_of
 from worker.ledger.writing import ShardWriter
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from worker.claim import Batch, Claim, OpenRow
     from worker.models import Job
 
 __all__ = ["ClaimedRun"]

@@ -7,18 +7,19 @@ the mark is in doubt, unless an orderly stop noted in `unsettled` that it was no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, bindparam, false, func, select, true, update
 
+from worker.claim import Claim, KnownOwner, OpenRow, ShardClaim
 from worker.errors import LedgerHeldError
+from worker.leases import LEASE, Lease
 from worker.ledger.doubts import mark_left_since
 from worker.ledger.held import look_for_holders, refuse_held
-from worker.ledger.leases import LEASE, Lease
 from worker.ledger.statements import Statement
 from worker.ledger.store import store_of
-from worker.ledger.tables import inputs, owners, results, runs, shards, unsettled
+from worker.ledger.tables import inputs, owners, results, runs, same_row, same_shard, shards, unsettled
 from worker.models import Job, UserKey
 
 if TYPE_CHECKING:
@@ -27,14 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect, Engine
     from sqlalchemy.sql.elements import ColumnElement
 
-    from worker.models import Result
-
 __all__ = [
-    "Batch",
-    "Claim",
-    "KnownOwner",
-    "OpenRow",
-    "ShardClaim",
     "claim_free",
     "claim_run",
     "claim_shards",
@@ -42,85 +36,6 @@ __all__ = [
     "fetch_fresh",
     "hold_run",
 ]
-
-
-class KnownOwner(NamedTuple):
-    """Whom a credential belonged to when it was read."""
-
-    acs_user_id: str | None
-    """None: nobody."""
-    read_at: float
-    """Unix seconds; 0.0 for an owner that is only expected, so that it is read before anything is sent."""
-    user_identity_id: str | None = None
-    """Where it is known. Of an expected owner it has the last word: the reply to an assignment by identity may have
-    named another user than the one that it was applied to."""
-
-    @property
-    def is_expected(self) -> bool:
-        """Nobody has read it."""
-        return self.read_at == 0.0
-
-    @property
-    def state(self) -> str:
-        """As `Result.previous_owner_state`."""
-        return "none" if self.acs_user_id is None and self.user_identity_id is None else "known"
-
-
-class OpenRow(NamedTuple):
-    """A row without a result, and what earlier executions did with it."""
-
-    job: Job
-    maybe_applied: bool
-    """True: it may have been applied already, so its owner is read before anything is sent."""
-    attempts: int
-    """Assign calls made in earlier executions, as far as they are known."""
-    owner: KnownOwner | None = None
-    """Whom the credential belonged to before this run wrote; None where the run has not read it."""
-
-
-@dataclass(frozen=True)
-class ShardClaim:
-    """One shard as taken: the fence's epoch and what was left open within the mark."""
-
-    shard: int
-    workspace_id: str | None
-    epoch: int
-    dispatched_through: int
-    rows: int
-    """Of the input, settled ones included."""
-    carried: tuple[OpenRow, ...]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """All shards of a run that this process works on."""
-
-    run_no: int
-    run_id: str
-    shards: tuple[ShardClaim, ...]
-    owners_read: bool = False
-    """Whether rows come with the owner that their credential had."""
-    lease: Lease | None = None
-    """Until when it holds; None where the store has no leases."""
-    settles_in: float = 0.0
-    """Seconds until nothing can be under way any more of a former holder whose lease ran out; see `held.Holds`."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one commit writes: results, later details, marks, and on an orderly stop the notes on open rows."""
-
-    results: Sequence[Result] = ()
-    details: Sequence[Result] = ()
-    marks: Mapping[int, int] = field(default_factory=dict)
-    """Shard -> the row through which it may be sent from now on."""
-    lowered: Mapping[int, int] = field(default_factory=dict)
-    """Shard -> the last row that was in fact dispatched; only on an orderly stop."""
-    notes: Sequence[tuple[int, bool, int]] = ()
-    """(row, maybe_applied, attempts) of rows given back on an orderly stop."""
-
-    def __bool__(self) -> bool:
-        return bool(self.results or self.details or self.marks or self.lowered or self.notes)
 
 
 _OPEN_COLUMNS: Final = (
@@ -134,12 +49,10 @@ _OPEN_COLUMNS: Final = (
     unsettled.c.maybe_applied,
     unsettled.c.attempts,
 )
-_JOINED: Final = inputs.outerjoin(
-    results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
-).outerjoin(unsettled, and_(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row))
+_JOINED: Final = inputs.outerjoin(results, same_row(results, inputs)).outerjoin(unsettled, same_row(unsettled, inputs))
 
 
-_WITH_OWNERS: Final = _JOINED.outerjoin(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row))
+_WITH_OWNERS: Final = _JOINED.outerjoin(owners, same_row(owners, inputs))
 _OWNER_COLUMNS: Final = (
     owners.c.state,
     owners.c.assigned_acs_user_id,
@@ -290,9 +203,7 @@ def _take(  # noqa: PLR0913 - who takes what, and for how long
     carried: dict[int, list[OpenRow]] = {}
     within = (
         select(*_OPEN_COLUMNS, *_OWNER_COLUMNS, inputs.c.shard)
-        .select_from(
-            _WITH_OWNERS.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
-        )
+        .select_from(_WITH_OWNERS.join(shards, same_shard(shards, inputs)))
         .where(wanted, inputs.c.row <= shards.c.dispatched_through, meant, results.c.row.is_(None))
         .order_by(inputs.c.row)
     )
@@ -301,7 +212,7 @@ def _take(  # noqa: PLR0913 - who takes what, and for how long
         carried.setdefault(record.shard, []).append(_open_row(record, maybe_applied=maybe))
     mark = (
         select(shards.c.dispatched_through)
-        .join(inputs, and_(inputs.c.run_no == shards.c.run_no, inputs.c.shard == shards.c.shard))
+        .join(inputs, same_shard(inputs, shards))
         .where(inputs.c.run_no == unsettled.c.run_no, inputs.c.row == unsettled.c.row, wanted, meant)
         .scalar_subquery()
     )
@@ -322,7 +233,7 @@ def _take(  # noqa: PLR0913 - who takes what, and for how long
             )
             for row in sorted(taken, key=lambda row: row.shard)
         ),
-        owners_read=taken_run.mode.startswith(("sync", "undo")),
+        owners_read=taken_run.mode.knows_owners,
         lease=term,
         settles_in=settles_in,
     )

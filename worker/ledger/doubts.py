@@ -8,7 +8,7 @@ from sqlalchemy import and_, exists, func, insert, literal, or_, select, true, u
 
 from worker.ledger.runs import UNDO, as_run, worked_until
 from worker.ledger.store import store_of
-from worker.ledger.tables import inputs, results, runs, shards, unsettled
+from worker.ledger.tables import inputs, results, runs, same_row, same_shard, shards, unsettled
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def doubt_rows(connection: Connection, run_no: int) -> int:
         .from_select(
             ["run_no", "row", "maybe_applied", "attempts"],
             select(inputs.c.run_no, inputs.c.row, literal(True), literal(0))  # noqa: FBT003 - SQL's true
-            .select_from(
-                inputs.outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
-            )
+            .select_from(inputs.outerjoin(results, same_row(results, inputs)))
             .where(inputs.c.run_no == run_no, inputs.c.shard.is_not(None), results.c.row.is_(None)),
         )
         .execution_options(preserve_rowcount=True)
@@ -71,9 +69,9 @@ def mark_doubtful(connection: Connection, run: Run, numbers: Sequence[int] | Non
     left_open = (
         select(inputs.c.acs_credential_id)
         .join(runs, and_(runs.c.run_no == inputs.c.run_no, runs.c.state.in_(["open", "superseded"])))
-        .join(left, and_(left.c.run_no == inputs.c.run_no, left.c.shard == inputs.c.shard))
-        .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
-        .outerjoin(unsettled, and_(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row))
+        .join(left, same_shard(left, inputs))
+        .outerjoin(results, same_row(results, inputs))
+        .outerjoin(unsettled, same_row(unsettled, inputs))
         .where(
             runs.c.run_no != run.run_no,
             runs.c.endpoint == run.endpoint,
@@ -85,7 +83,7 @@ def mark_doubtful(connection: Connection, run: Run, numbers: Sequence[int] | Non
     )
     in_doubt = (
         select(inputs.c.acs_credential_id)
-        .join(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .join(results, same_row(results, inputs))
         .where(results.c.outcome == literal(Outcome.IN_DOUBT.value, literal_execute=True))
     )
     here = inputs.alias()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, exists, func, literal, select
+from sqlalchemy import exists, func, literal, select
 
 from worker.errors import ConfigError
 from worker.ledger.decided import decide, sentinel
 from worker.ledger.repeats import dispute_late
-from worker.ledger.tables import inputs, results, shards, unsettled
+from worker.ledger.tables import inputs, results, same_row, same_shard, shards, unsettled
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def _refuse_sent_elsewhere(connection: Connection, run: Run, workspace_id: str, 
     """Whether a row was applied is to be asked with the key that it was sent with."""
     found = connection.execute(
         select(inputs.c.row, inputs.c.workspace_id)
-        .join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
-        .outerjoin(unsettled, and_(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row))
+        .join(shards, same_shard(shards, inputs))
+        .outerjoin(unsettled, same_row(unsettled, inputs))
         .where(
             inputs.c.run_no == run.run_no,
             inputs.c.workspace_id != workspace_id,

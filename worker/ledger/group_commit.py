@@ -14,8 +14,8 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Final
 
+from worker.claim import Batch
 from worker.errors import AssignWorkerError
-from worker.ledger.claims import Batch
 from worker.ledger.failures import write_failure
 
 if TYPE_CHECKING:
@@ -152,16 +152,18 @@ class GroupCommit:
         Raises:
             AssignWorkerError: writing has failed, now or before.
         """
-        await self._idle.wait()
-        while self.failure is None and (self._results or self._details or self._marks or last):
+        while True:
+            while self._writing:  # the end of one commit may have begun the next before this wakes
+                await self._idle.wait()
+            if self.failure is not None:
+                raise self.failure
             if self._results or self._details or self._marks:
                 self._hand_over()
             elif last:
                 self._begin(last)
                 last = None
-            await self._idle.wait()
-        if self.failure is not None:
-            raise self.failure
+            else:
+                return
 
     async def close(self) -> None:
         """End the thread; what was not flushed is dropped."""

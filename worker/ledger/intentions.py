@@ -8,16 +8,26 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Text, and_, case, delete, exists, func, insert, literal, literal_column, or_, select
+from sqlalchemy import and_, case, delete, exists, func, insert, literal, or_, select
 
 from worker.ledger.runs import worked_until
 from worker.ledger.store import store_of
-from worker.ledger.tables import DETAIL_COLUMNS, inputs, owners, results, runs, shards, unsettled
+from worker.ledger.tables import (
+    DETAIL_COLUMNS,
+    inputs,
+    owners,
+    results,
+    runs,
+    same_row,
+    same_shard,
+    shards,
+    unsettled,
+    word_of,
+)
 from worker.models import Outcome
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Select
-    from sqlalchemy.sql.elements import ColumnElement
 
     from worker.ledger.runs import Run
 
@@ -42,11 +52,6 @@ class Intention(StrEnum):
     """Whose it is could not be read."""
 
 
-def word_of(text: str) -> ColumnElement[str]:
-    """One of our own words in the SQL itself: PostgreSQL takes no parameter in what it groups by."""
-    return literal_column("'" + text.replace("'", "''") + "'", Text)
-
-
 INTENTION: Final = case(
     (owners.c.state == word_of("missing"), word_of(Intention.UNKNOWN_CREDENTIAL)),
     (owners.c.is_mine, word_of(Intention.UNCHANGED)),
@@ -64,7 +69,7 @@ _NEVER_SENT: Final = and_(
     ~exists().where(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row, unsettled.c.attempts > 0),
 )
 """By this run: a row that only another one left in doubt is read and judged as any other."""
-_WITH_SHARD: Final = inputs.join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
+_WITH_SHARD: Final = inputs.join(shards, same_shard(shards, inputs))
 _UNREAD: Final = ~exists().where(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row)
 
 
@@ -118,7 +123,7 @@ def _forget_outdated(connection: Connection, run_no: int) -> None:
     outdated = (
         select(inputs.c.row)
         .select_from(
-            _WITH_SHARD.join(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row)).join(
+            _WITH_SHARD.join(owners, same_row(owners, inputs)).join(
                 since, since.c.acs_credential_id == inputs.c.acs_credential_id
             )
         )
@@ -164,7 +169,7 @@ _REFUSED: Final = "and takeover is refused; nothing was changed. `--takeover all
 def decide_by_owners(engine: Engine, run: Run) -> int:
     """Give a result to every row that, by the owner that was read, is not to be sent; how many (DESIGN 5)."""
     decided = dict(_DECISIONS)
-    if run.takeover_refused:
+    if run.mode.takeover_refused:
         decided[Intention.TAKEOVER] = (Outcome.CONFLICT, False, "")
         decided[Intention.UNREADABLE] = (Outcome.CONFLICT, True, f"whose it is could not be read, {_REFUSED}")
     belongs = func.coalesce(
@@ -188,7 +193,7 @@ def decide_by_owners(engine: Engine, run: Run) -> int:
     }
     query = (
         select(*columns.values())
-        .select_from(_WITH_SHARD.join(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row)))
+        .select_from(_WITH_SHARD.join(owners, same_row(owners, inputs)))
         .where(
             inputs.c.run_no == run.run_no,
             _NO_RESULT,

@@ -15,7 +15,7 @@ from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
 from worker.ledger.runs import Run, RunState, delete_run, get_run, look_alike, worked_until, workspace_of
 from worker.ledger.store import store_of
-from worker.ledger.tables import inputs, results, runs, shards
+from worker.ledger.tables import inputs, results, runs, same_row, shards
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -179,9 +179,7 @@ def _settled_by(before: Row[Any], run_no: int, *, now: float) -> Select[Any]:
     return (
         select(_content(old).label("content"), word.c.finished_at.label("settled_at"), detail.label("detail"))
         .select_from(
-            old.join(word, and_(word.c.run_no == old.c.run_no, word.c.row == old.c.row)).outerjoin(
-                since, since.c.acs_credential_id == old.c.acs_credential_id
-            )
+            old.join(word, same_row(word, old)).outerjoin(since, since.c.acs_credential_id == old.c.acs_credential_id)
         )
         .where(
             old.c.run_no == before.run_no,

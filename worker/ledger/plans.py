@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import and_, case, false, func, literal, not_, select
 
-from worker.ledger.intentions import INTENTION, Intention, word_of
+from worker.ledger.intentions import INTENTION, Intention
 from worker.ledger.queries import ExportRow
-from worker.ledger.tables import DETAIL_COLUMNS, inputs, owners, results
+from worker.ledger.tables import DETAIL_COLUMNS, inputs, owners, results, same_row, word_of
 from worker.models import Outcome, Result
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _settled_by(runs_before: Sequence[int]) -> Select[Any]:
     """Which pairs were right after the last run of the name."""
     return (
         select(_PAIR)
-        .join(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .join(results, same_row(results, inputs))
         .where(
             inputs.c.run_no.in_(runs_before),
             results.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.UNCHANGED.value]),
@@ -68,9 +68,7 @@ def _planned(run_no: int, runs_before: Sequence[int], *columns: ColumnElement[An
         not_(func.coalesce(owners.c.is_mine, false())),
         _PAIR.in_(_settled_by(runs_before)),
     )
-    source = inputs.outerjoin(
-        results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
-    ).outerjoin(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row))
+    source = inputs.outerjoin(results, same_row(results, inputs)).outerjoin(owners, same_row(owners, inputs))
     word = case((results.c.row.is_not(None), results.c.outcome), else_=INTENTION)
     return (
         select(word.label("word"), may_create.label("may_create"), drifted.label("drifted"), *columns)

@@ -13,7 +13,7 @@ from sqlalchemy import and_, exists, func, or_, select, true
 from worker.ledger.chains import latest
 from worker.ledger.runs import RETRY, RUN, as_run, delete_run
 from worker.ledger.store import store_of
-from worker.ledger.tables import inputs, results, runs, shards, unsettled
+from worker.ledger.tables import inputs, results, runs, same_row, same_shard, shards, unsettled
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _is_in_doubt(engine: Engine, family: Family) -> bool:
     later = inputs.alias("later")
     looked_at = (
         select(later.c.acs_credential_id)
-        .join(results, and_(results.c.run_no == later.c.run_no, results.c.row == later.c.row))
+        .join(results, same_row(results, later))
         .join(runs, runs.c.run_no == later.c.run_no)
         .where(
             runs.c.run_no > family.runs[-1].run_no,
@@ -160,10 +160,10 @@ def _doubtful(run_no: int) -> Select[Any]:
     )
     return (
         select(inputs.c.acs_credential_id)
-        .join(words, and_(words.c.run_no == inputs.c.run_no, words.c.row == inputs.c.row))
-        .join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
-        .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
-        .outerjoin(unsettled, and_(unsettled.c.run_no == inputs.c.run_no, unsettled.c.row == inputs.c.row))
+        .join(words, same_row(words, inputs))
+        .join(shards, same_shard(shards, inputs))
+        .outerjoin(results, same_row(results, inputs))
+        .outerjoin(unsettled, same_row(unsettled, inputs))
         .where(or_(results.c.outcome == Outcome.IN_DOUBT.value, within_mark))
     )
 
@@ -172,7 +172,7 @@ def _ended_so(engine: Engine, run: Run, outcomes: Sequence[Outcome]) -> bool:
     """Whether the last word on any row of a run, its retries included, is one of these."""
     words = latest(run.run_no).subquery()
     found = exists().where(
-        and_(results.c.run_no == words.c.run_no, results.c.row == words.c.row),
+        same_row(results, words),
         results.c.outcome.in_([outcome.value for outcome in outcomes]),
     )
     with engine.connect() as connection:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import Integer, Text, and_, bindparam, case, func, literal_column, select
+from sqlalchemy import Integer, and_, bindparam, case, func, literal_column, select
 
 from worker.ledger.chains import chain_of, is_doubtful, last_words, latest, members
 from worker.ledger.statements import Statement
 from worker.ledger.store import store_of
-from worker.ledger.tables import RESULT_COLUMNS, inputs, results, shards, unsettled
+from worker.ledger.tables import RESULT_COLUMNS, inputs, results, same_row, shards, unsettled, word_of
 from worker.models import Outcome, Result
 
 if TYPE_CHECKING:
@@ -82,11 +82,6 @@ class Group(NamedTuple):
     first_row: int
 
 
-def _constant(text: str) -> ColumnElement[str]:
-    """One of our own words in the SQL itself: PostgreSQL takes no parameter in what it groups by."""
-    return literal_column("'" + text.replace("'", "''") + "'", Text)
-
-
 class _View:
     """Whose rows are told, and which run has the word on each: a run's own, or its chain's.
 
@@ -123,13 +118,13 @@ class _View:
             "row": row.row,
             "outcome": case(
                 (~is_open, results.c.outcome),
-                (maybe_applied, _constant(Outcome.IN_DOUBT)),
-                else_=_constant(Outcome.PENDING),
+                (maybe_applied, word_of(Outcome.IN_DOUBT)),
+                else_=word_of(Outcome.PENDING),
             ),
             "detail": case(
                 (~is_open, results.c.detail),
-                (maybe_applied, _constant(IN_DOUBT_DETAIL)),
-                else_=_constant(PENDING_DETAIL),
+                (maybe_applied, word_of(IN_DOUBT_DETAIL)),
+                else_=word_of(PENDING_DETAIL),
             ),
             "attempts": case(
                 (~is_open, results.c.attempts), else_=func.coalesce(attempted, literal_column("0", Integer))
@@ -178,7 +173,7 @@ def stream_decided(engine: Engine, run_no: int, *, limit: int | None = None) -> 
     """(row, line, outcome, detail) of the rows that have a result, in input order."""
     query = (
         select(results.c.row, inputs.c.line, results.c.outcome, results.c.detail)
-        .join(inputs, and_(inputs.c.run_no == results.c.run_no, inputs.c.row == results.c.row))
+        .join(inputs, same_row(inputs, results))
         .where(results.c.run_no == bindparam("run"))
         .order_by(results.c.row)
     )
@@ -224,7 +219,7 @@ def count_by_workspace(engine: Engine, run_no: int) -> dict[str | None, Counter[
     """`count_decided` by workspace: None is the API key's own, and what was rejected when read is in `NOWHERE`."""
     query = (
         select(inputs.c.shard, results.c.outcome, func.count())
-        .join(inputs, and_(inputs.c.run_no == results.c.run_no, inputs.c.row == results.c.row))
+        .join(inputs, same_row(inputs, results))
         .where(results.c.run_no == bindparam("run"))
         .group_by(inputs.c.shard, results.c.outcome)
     )
@@ -280,11 +275,7 @@ def count_replaced(engine: Engine, chain: Chain) -> Replaced:
         func.coalesce(func.sum(before.c.attempts), 0),
         func.coalesce(func.sum(before.c.sent), 0),
         func.coalesce(func.sum(case((hidden, 1), else_=0)), 0),
-    ).select_from(
-        before.join(words, words.c.row == before.c.row).outerjoin(
-            results, and_(results.c.run_no == words.c.run_no, results.c.row == words.c.row)
-        )
-    )
+    ).select_from(before.join(words, words.c.row == before.c.row).outerjoin(results, same_row(results, words)))
     with engine.connect() as connection:
         return Replaced(*map(int, connection.execute(query).one()))
 

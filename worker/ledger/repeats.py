@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from worker.ledger.decided import decide, sentinel
-from worker.ledger.tables import inputs, results, shards
+from worker.ledger.tables import inputs, results, same_row, same_shard, shards
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def dispute_late(connection: Connection, run_no: int, *, home: str, now: float) 
     places = connection.execute(select(shards.c.workspace_id).where(shards.c.run_no == run_no)).scalars().all()
     if None not in places or not {*places} - {None, home}:
         return 0
-    here = and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row)
+    here = same_row(results, inputs)
     is_duplicate = func.coalesce(results.c.outcome, "") == Outcome.DUPLICATE.value
     begun = and_(
         ~is_duplicate,
@@ -137,11 +137,7 @@ def dispute_late(connection: Connection, run_no: int, *, home: str, now: float) 
             .from_select(
                 [*_COLUMNS, "disputed"],
                 select(inputs.c.acs_credential_id, func.min(inputs.c.row), func.count(), true())
-                .select_from(
-                    inputs.join(
-                        shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard)
-                    ).outerjoin(results, here)
-                )
+                .select_from(inputs.join(shards, same_shard(shards, inputs)).outerjoin(results, here))
                 .where(inputs.c.run_no == run_no, inputs.c.acs_credential_id.in_(repeats))
                 .group_by(inputs.c.acs_credential_id)
                 .having(and_(disputed(home), func.max(case((begun, 1), else_=0)) == 0)),

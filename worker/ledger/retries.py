@@ -15,9 +15,9 @@ from worker.ledger.doubts import mark_doubtful
 from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
 from worker.ledger.repeats import disputed
-from worker.ledger.runs import RETRY, insert_run
+from worker.ledger.runs import insert_run
 from worker.ledger.store import store_of
-from worker.ledger.tables import RESULT_COLUMNS, inputs, results, runs, shards, unsettled
+from worker.ledger.tables import RESULT_COLUMNS, inputs, results, runs, same_row, same_shard, shards, unsettled
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def create_retry(engine: Engine, chain: Chain, choice: Choice, spec: RunSpec, *,
             insert(inputs).from_select(
                 ["run_no", *columns],
                 select(literal(run.run_no), *(inputs.c[name] for name in columns)).join(
-                    chosen, and_(chosen.c.run_no == inputs.c.run_no, chosen.c.row == inputs.c.row)
+                    chosen, same_row(chosen, inputs)
                 ),
             )
         )
@@ -120,10 +120,7 @@ def create_retry(engine: Engine, chain: Chain, choice: Choice, spec: RunSpec, *,
 
 
 def _require_same(connection: Connection, chain: Chain) -> None:
-    root_no = chain.root.run_no
-    is_retry = and_(runs.c.parent_no == root_no, runs.c.kind == RETRY, runs.c.state != "staging")
-    present = select(runs.c.run_no).where(or_(runs.c.run_no == root_no, is_retry))
-    if set(connection.execute(present).scalars()) != set(chain.numbers):
+    if set(connection.execute(members(chain.root.run_no)).scalars()) != set(chain.numbers):
         raise LedgerHeldError(
             f"another process has retried or removed run {chain.root.id} just now; `assign-worker runs` tells"
         )
@@ -132,8 +129,8 @@ def _require_same(connection: Connection, chain: Chain) -> None:
 def _choose(chain: Chain, choice: Choice) -> Select[Any]:
     """(run_no, row, acs_credential_id) of the chosen rows, by the run that has the last word."""
     words = latest(chain.root.run_no).subquery()
-    here = and_(inputs.c.run_no == words.c.run_no, inputs.c.row == words.c.row)
-    there = and_(results.c.run_no == words.c.run_no, results.c.row == words.c.row)
+    here = same_row(inputs, words)
+    there = same_row(results, words)
     return (
         select(words.c.run_no, words.c.row, inputs.c.acs_credential_id)
         .join(results, there)
@@ -216,8 +213,8 @@ def leave_claimed(engine: Engine, chain: Chain, *, recover: bool, now: float) ->
             return 0
         open_rows = (
             select(inputs.c.row)
-            .join(shards, and_(shards.c.run_no == inputs.c.run_no, shards.c.shard == inputs.c.shard))
-            .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+            .join(shards, same_shard(shards, inputs))
+            .outerjoin(results, same_row(results, inputs))
             .where(inputs.c.run_no == retry.run_no, results.c.row.is_(None), inputs.c.acs_credential_id.in_(claimed))
         )
         beyond = false() if recover else inputs.c.row > shards.c.dispatched_through
@@ -311,7 +308,7 @@ def _mark(connection: Connection, run: Run, chosen: Any) -> None:  # noqa: ANN40
         insert(unsettled).from_select(
             ["run_no", "row", "maybe_applied", "attempts"],
             select(literal(run.run_no), results.c.row, literal(True), results.c.attempts)  # noqa: FBT003 - SQL's true
-            .join(chosen, and_(chosen.c.run_no == results.c.run_no, chosen.c.row == results.c.row))
+            .join(chosen, same_row(chosen, results))
             .where(is_doubtful()),
         )
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import delete, func, insert, select, true, update
 
 from worker.errors import RunNotFoundError
+from worker.ledger.mode import How
 from worker.ledger.store import store_of
 from worker.ledger.tables import metadata, results, runs, unsettled
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row
     from sqlalchemy.sql.elements import ColumnElement
 
+    from worker.ledger.mode import Mode
+
 __all__ = [
-    "FLEET",
     "RETRY",
     "RUN",
     "UNDO",
@@ -53,9 +55,7 @@ RUN: Final = "run"
 RETRY: Final = "retry"
 """The kind of a run that sends again what did not succeed in its parent, the root of its chain."""
 UNDO: Final = "undo"
-"""The kind, and the mode, of a run that gives back what its parent has assigned."""
-FLEET: Final = "fleet"
-"""How `runs.mode` begins, of a run over many machines; a retry of one is a run of one process, as any."""
+"""The kind of a run that gives back what its parent has assigned."""
 
 _STILL_SENDING: Final = 1e15
 """A point in time after all others."""
@@ -73,7 +73,7 @@ class RunSpec:
     header: tuple[str, ...] | None
     parse_options: str
     """Canonical JSON of all that decides how the file is read: format, encoding, mapping."""
-    mode: str
+    mode: Mode
     endpoint: str
     workspace_id: str | None
     settings: str
@@ -96,7 +96,7 @@ class Run:
     input_format: str
     header: tuple[str, ...] | None
     parse_options: str
-    mode: str
+    mode: Mode
     endpoint: str
     workspace_id: str | None
     settings: str
@@ -112,12 +112,7 @@ class Run:
     @property
     def is_sync(self) -> bool:
         """Whether the present owners are read first, and only what differs is sent."""
-        return self.mode.startswith("sync")
-
-    @property
-    def takeover_refused(self) -> bool:
-        """Whether a credential with another owner is left alone."""
-        return self.mode.endswith("refuse")
+        return self.mode.how is How.SYNC
 
 
 def as_run(row: Row[Any]) -> Run:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import or_, select
 
-from worker.ledger.tables import inputs, results, shards
+from worker.ledger.tables import inputs, results, same_row, shards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def look_at(engine: Engine, run_no: int, numbers: Sequence[int]) -> dict[int, Sh
     """These shards, by number and in its order; those of a run that is gone are missing."""
     is_open = (
         select(inputs.c.row)
-        .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .outerjoin(results, same_row(results, inputs))
         .where(
             inputs.c.run_no == shards.c.run_no,
             inputs.c.shard == shards.c.shard,
@@ -53,7 +53,7 @@ def has_open_rows(engine: Engine, run_no: int) -> bool:
     """Whether any row of the run still lacks its result, or any assigned row its details."""
     query = select(
         select(inputs.c.row)
-        .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .outerjoin(results, same_row(results, inputs))
         .where(inputs.c.run_no == run_no, or_(results.c.row.is_(None), results.c.details_due))
         .limit(1)
         .exists()

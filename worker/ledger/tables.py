@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -20,10 +20,16 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    and_,
     false,
+    literal_column,
 )
 
+from worker.ledger.mode import ModeText
 from worker.models import Result
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, FromClause
 
 __all__ = [
     "DETAIL_COLUMNS",
@@ -34,9 +40,12 @@ __all__ = [
     "owners",
     "results",
     "runs",
+    "same_row",
+    "same_shard",
     "shards",
     "unsettled",
     "verifications",
+    "word_of",
 ]
 
 SCHEMA_VERSION: Final = 2
@@ -58,8 +67,13 @@ runs = Table(
     Column("input_sha256", Text, comment="of the bytes as stored; null while staging"),
     Column("input_format", Text, nullable=False),
     Column("header", Text, comment="a JSON array for CSV, null for JSONL"),
-    Column("parse_options", Text, nullable=False, comment="JSON: what else decides how the file was read"),
-    Column("mode", Text, nullable=False, comment="plain or sync, with the takeover rule"),
+    Column(
+        "parse_options",
+        Text,
+        nullable=False,
+        comment="JSON: how the file was read; of a retry, which rows were chosen",
+    ),
+    Column("mode", ModeText, nullable=False, comment="plain, sync, fleet or undo, with the takeover rule"),
     Column("endpoint", Text, nullable=False),
     Column("workspace_id", Text, comment="of the API key, as learned from the service"),
     Column("settings", Text, nullable=False, comment="JSON, without secrets"),
@@ -211,3 +225,18 @@ def _readings(name: str, comment: str) -> Table:
 
 owners = _readings("owners", "whom a credential belonged to before the run wrote; never overwritten once it was sent")
 verifications = _readings("verifications", "how the latest `verify` found a row's credential")
+
+
+def same_row(one: FromClause, other: FromClause) -> ColumnElement[bool]:
+    """Both are of one row of one run."""
+    return and_(one.c.run_no == other.c.run_no, one.c.row == other.c.row)
+
+
+def same_shard(one: FromClause, other: FromClause) -> ColumnElement[bool]:
+    """Both are of one shard of one run."""
+    return and_(one.c.run_no == other.c.run_no, one.c.shard == other.c.shard)
+
+
+def word_of(text: str) -> ColumnElement[str]:
+    """One of our own words in the SQL itself: PostgreSQL takes no parameter in what it groups by."""
+    return literal_column("'" + text.replace("'", "''") + "'", Text)

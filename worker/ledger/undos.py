@@ -17,7 +17,7 @@ from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
 from worker.ledger.runs import UNDO, as_run, insert_run
 from worker.ledger.store import store_of
-from worker.ledger.tables import inputs, owners, results, runs, verifications
+from worker.ledger.tables import inputs, owners, results, runs, same_row, verifications
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def _assigned(chain: Chain, *columns: Any) -> Select[Any]:  # noqa: ANN401 - SQL
     return (
         select(*columns)
         .select_from(inputs)
-        .join(words, and_(words.c.run_no == inputs.c.run_no, words.c.row == inputs.c.row))
-        .join(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .join(words, same_row(words, inputs))
+        .join(results, same_row(results, inputs))
         .where(results.c.outcome == Outcome.ASSIGNED.value)
     )
 
@@ -216,7 +216,7 @@ def wanted_by_undo(run_no: int) -> Select[Any]:
             owners.c.assigned_acs_user_id,
             owners.c.assigned_user_identity_id,
         )
-        .join(owners, and_(owners.c.run_no == inputs.c.run_no, owners.c.row == inputs.c.row))
+        .join(owners, same_row(owners, inputs))
         .where(inputs.c.run_no == run_no, ~decided)
     )
 
@@ -227,7 +227,7 @@ def group_undo(engine: Engine, run_no: int) -> list[UndoGroup]:
     keys = (inputs.c.unassign, results.c.row.is_not(None).label("decided"), found.state, found.is_mine)
     each = (
         select(*keys, inputs.c.row)
-        .outerjoin(results, and_(results.c.run_no == inputs.c.run_no, results.c.row == inputs.c.row))
+        .outerjoin(results, same_row(results, inputs))
         .outerjoin(verifications, and_(found.run_no == inputs.c.run_no, found.row == inputs.c.row))
         .where(inputs.c.run_no == run_no)
         .subquery()

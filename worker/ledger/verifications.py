@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import and_, case, delete, exists, false, func, literal, or_, select, true
 
 from worker.ledger.chains import last_words, latest
-from worker.ledger.intentions import word_of
 from worker.ledger.queries import ExportRow
-from worker.ledger.tables import DETAIL_COLUMNS, inputs, results, verifications
+from worker.ledger.tables import DETAIL_COLUMNS, inputs, results, same_row, verifications, word_of
 from worker.models import Outcome, Result
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def _assigned(root_no: int, *columns: ColumnElement[Any]) -> Select[Any]:
     return (
         select(*columns)
         .join(words, words.c.row == inputs.c.row)
-        .join(results, and_(results.c.run_no == words.c.run_no, results.c.row == words.c.row))
+        .join(results, same_row(results, words))
         .where(
             inputs.c.run_no == root_no,
             results.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.UNCHANGED.value]),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, null, select, update
 
 from worker.errors import FenceLostError
-from worker.ledger.leases import Lease
+from worker.leases import Lease
 from worker.ledger.statements import Statement
 from worker.ledger.store import store_of
 from worker.ledger.tables import DETAIL_COLUMNS, results, shards, unsettled
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from worker.ledger.claims import Batch, Claim
+    from worker.claim import Batch, Claim
     from worker.models import Result
 
 __all__ = ["ShardWriter"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias, get_args
 
 from worker.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from worker.config import Input
 
 __all__ = ["CREDENTIAL", "FIELDS", "IDENTITY", "USER", "WORKSPACE", "Format", "ReadOptions"]
 
@@ -47,6 +49,11 @@ class ReadOptions:
             raise ConfigError(f"format: {self.format!r} is unknown; allowed are csv and jsonl.")
         self._check_encoding()
         self._check_mapping()
+
+    @classmethod
+    def of(cls, given: Input) -> Self:
+        """As the settings say."""
+        return cls(format=given.format, encoding=given.encoding, mapping=given.mapping)
 
     def column(self, name: str) -> str:
         """The column that holds a field."""
