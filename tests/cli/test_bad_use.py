@@ -156,3 +156,15 @@ def test_a_full_disk_behind_stdout_is_told_in_one_sentence(flag: str) -> None:
     assert ended.returncode == 70
     assert ended.stderr.startswith(b"assign-worker: error: stdout cannot be written: No space left on device")
     assert ended.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--results", "all.csv"], ["--recover"], ["--canary", "3"], ["--max-failures", "1"], ["--fail-on-warning", "x"]],
+)
+def test_an_undo_that_is_only_read_takes_no_word_on_sending(flags: list[str]) -> None:
+    """What would have no effect is refused, with what to leave out."""
+    ended = call(["undo", "--dry-run", *flags], {})
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{flags[0]}" in ended.err
+    assert ended.err.endswith(" out\n")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -15,6 +16,10 @@ from click.testing import CliRunner
 from worker.cli.group import COMMANDS, cli
 from worker.cli.options import all_settings
 from worker.config import Settings, options_of
+from worker.simulator import SimulatorSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEAVY = ("sqlalchemy", "aiohttp", "pydantic", "rich", "structlog", "asyncio")
 
@@ -91,6 +96,37 @@ def test_stated_defaults_are_the_settings_own() -> None:
     assert f"Default: {settings.target.endpoint}." in helps["endpoint"]
     assert f"Default: {settings.logging.log_level}." in helps["log_level"]
     assert f"Default: {settings.logging.log_format}." in helps["log_format"]
+
+
+def test_stated_defaults_of_the_look_alike_are_its_own() -> None:
+    """Each option that stands for one of its settings tells what that is without it."""
+    simulate = import_module("worker.cli.simulate")
+    helps = {param.name: param.help or "" for param in simulate.command.params if isinstance(param, click.Option)}
+    for name, place in simulate._PLACES.items():
+        value: object = SimulatorSettings()
+        for part in place:
+            value = getattr(value, part)
+        told = re.search(r"Default: (.+?)[.,;]( |$)|Default: (.+)\.", helps[name])
+        assert told, name
+        if value is not None:
+            assert (told[1] or told[3]) == (f"{value:g}" if isinstance(value, float) else str(value)), name
+
+
+def _all_commands(command: click.Command, *names: str) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            found = command.get_command(click.Context(command), name)
+            assert found is not None
+            yield from _all_commands(found, *names, name)
+    if not isinstance(command, click.Group) or command.invoke_without_command:
+        yield " ".join(names), command
+
+
+def test_every_command_tells_its_exit_codes() -> None:
+    """Scripts rely on them."""
+    commands = dict(_all_commands(cli))
+    assert {"run", "runs", "runs prune", "fleet worker"} <= commands.keys()
+    assert [name for name, command in commands.items() if "Exit codes: " not in (command.epilog or "")] == []
 
 
 def test_help_of_run_fits_a_page() -> None:

@@ -39,7 +39,13 @@ def _read_age(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     return float(match[1]) * _SECONDS[match[2]]
 
 
-@click.command("prune", cls=GroupedCommand, short_help="Remove old runs, with their retries and undos.")
+@click.command(
+    "prune",
+    cls=GroupedCommand,
+    short_help="Remove old runs, with their retries and undos.",
+    epilog="Exit codes: 0 they are gone, also where there was none; 2 there is no such ledger; 3 the disk failed, and "
+    "the same command goes on; 4 another process holds the ledger.",
+)
 @declare(
     takes_no_key,
     option(

@@ -12,7 +12,12 @@ from worker.cli.options import GroupedCommand, config, declare, ledger_here, opt
 __all__ = ["command"]
 
 
-@click.command("results", cls=GroupedCommand)
+@click.command(
+    "results",
+    cls=GroupedCommand,
+    epilog="Exit codes: 0 it is written, whatever the run came to; 2 there is no such run or ledger, or FILE cannot be "
+    "used; 3 it could not be written.",
+)
 @click.argument("run", required=False)
 @declare(
     takes_no_key,

@@ -54,7 +54,7 @@ __all__ = ["command"]
     recover,
     as_json,
     ledger_here,
-    option("Record", "--results", metavar="FILE", help="Default: NAME.results.csv or .jsonl beside the ledger."),
+    option("Record", "--results", metavar="FILE", help="Default: NAME.results.csv or .jsonl beside the ledger's file."),
     setting(
         *("include_codes", "raw_cells"),
         *("endpoint", "proxy", "ca_file"),

@@ -26,7 +26,13 @@ _MOST: Final = 50
 """Runs on the page."""
 
 
-@click.group("runs", cls=GroupedGroup, invoke_without_command=True, subcommand_metavar="[prune]")
+@click.group(
+    "runs",
+    cls=GroupedGroup,
+    invoke_without_command=True,
+    subcommand_metavar="[prune]",
+    epilog="Exit codes: 0 they are listed, also where there is none; 2 there is no such ledger.",
+)
 @declare(
     takes_no_key,
     option("Options", "--name", "only", metavar="NAME", help="Runs of this name alone."),

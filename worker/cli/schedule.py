@@ -28,8 +28,8 @@ _LEVEL_VARIABLE: Final = "ASSIGN_WORKER_LOG_LEVEL"
     cls=GroupedCommand,
     epilog="""Ctrl-C or SIGTERM: no new run begins, runs under way end in order; a second one leaves at once.
 
-    Exit codes: 2 the file cannot be used, and nothing was run; 130 and 143 ended by SIGINT or SIGTERM. What a run
-    ends with is told in the log and ends nothing.""",
+    Exit codes: 0 --list has shown them; 2 the file cannot be used, and nothing was run; 130 and 143 ended by SIGINT or
+    SIGTERM. What a run ends with is told in the log and ends nothing.""",
 )
 @click.argument("file", metavar="FILE")
 @declare(

@@ -13,7 +13,12 @@ from worker.cli.stdout import print_json
 __all__ = ["command"]
 
 
-@click.command("show", cls=GroupedCommand)
+@click.command(
+    "show",
+    cls=GroupedCommand,
+    epilog="Exit codes: 0 it is shown, whatever the run came to (--json has the run's own, as exit_code); 2 there is "
+    "no such run or ledger.",
+)
 @click.argument("run", required=False)
 @declare(takes_no_key, ledger_here, as_json, config, setting("log_level"))
 def command(

@@ -71,37 +71,54 @@ def _windows(_: click.Context, param: click.Parameter, given: tuple[str, ...]) -
     return windows
 
 
-@click.command("simulate", short_help="Run a local Seam look-alike.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0, the default, takes a free one.")
+@click.command(
+    "simulate",
+    short_help="Run a local Seam look-alike.",
+    epilog="""Shares are parts of one: 0.02 is two in a hundred. Kinds of faults: reset_before, reset_after, never,
+    http_500 and others; a name that is none is answered with all of them. --config sets much that has no option.
+
+    Exit codes: 0 ended by SIGINT or SIGTERM; 2 it cannot run so.""",
+)
+@click.option("--host", default="127.0.0.1", help="Address to listen on. Default: 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: 0, which takes a free one.")
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Settings as TOML or JSON; options win over them.",
+    help="Settings as TOML or JSON; options go before them.",
 )
-@click.option("--seed", type=int, help="Decides all that shares hit.")
-@click.option("--latency", type=_SECONDS, help="Seconds that a reply takes.")
-@click.option("--latency-sigma", type=_SECONDS, help="Spread of a lognormal latency; 0 is none.")
+@click.option("--seed", type=int, help="Decides all that shares hit. Default: 0.")
+@click.option("--latency", type=_SECONDS, help="Seconds that a reply takes. Default: 0.")
+@click.option("--latency-sigma", type=_SECONDS, help="Spread of a lognormal latency. Default: 0, none.")
 @click.option(
     "--limit",
     type=click.Choice(["none", "token_bucket", "fixed_window", "sliding_window", "concurrency"]),
-    help="The kind of rate limit; --rate alone means token_bucket.",
+    help="The kind of rate limit. Default: none; with --rate, token_bucket.",
 )
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests a second.")
-@click.option("--burst", type=click.FloatRange(min=1), help="Tokens in a full bucket.")
-@click.option("--window", type=click.FloatRange(min=0, min_open=True), help="Seconds of a window.")
-@click.option("--limit-concurrency", type=click.IntRange(min=1), help="Requests at once.")
-@click.option("--retry-after", type=click.Choice(["none", "seconds", "date", "garbage"]))
-@click.option("--limit-scope", type=click.Choice(["workspace", "global"]), help="Who shares the limit.")
-@click.option("--errors", type=_SHARE, help="Share of 5xx: 500, 502, 503 and 504 alike.")
-@click.option("--error-form", type=click.Choice(["json", "html", "text", "empty", "mixed"]))
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests a second. Default: 100.")
+@click.option("--burst", type=click.FloatRange(min=1), help="Tokens in a full bucket. Default: those of one second.")
+@click.option("--window", type=click.FloatRange(min=0, min_open=True), help="Seconds of a window. Default: 1.")
+@click.option("--limit-concurrency", type=click.IntRange(min=1), help="Requests at once. Default: 10.")
+@click.option(
+    "--retry-after",
+    type=click.Choice(["none", "seconds", "date", "garbage"]),
+    help="What a 429 says of the time to come back. Default: seconds.",
+)
+@click.option(
+    "--limit-scope", type=click.Choice(["workspace", "global"]), help="Who shares the limit. Default: workspace."
+)
+@click.option("--errors", type=_SHARE, help="Share of 5xx: 500, 502, 503 and 504 alike. Default: 0.")
+@click.option(
+    "--error-form",
+    type=click.Choice(["json", "html", "text", "empty", "mixed"]),
+    help="The body of a 5xx. Default: json.",
+)
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     metavar="KIND=SHARE",
     callback=_shares,
-    help="A fault of assign, e.g. reset_after=0.01.",
+    help="A fault of assign, e.g. reset_after=0.01. Repeatable.",
 )
 @click.option(
     "--read-fault",
@@ -109,25 +126,34 @@ def _windows(_: click.Context, param: click.Parameter, given: tuple[str, ...]) -
     multiple=True,
     metavar="KIND=SHARE",
     callback=_shares,
-    help="A fault of reads, e.g. never=0.01.",
+    help="A fault of reads, e.g. never=0.01. Repeatable.",
 )
-@click.option("--fault-times", type=click.IntRange(min=0), help="Requests a credential hit; 0 is all.")
-@click.option("--applied-share", type=_SHARE, help="Share of faults before which the call was applied.")
-@click.option("--unknown-credentials", type=_SHARE)
-@click.option("--unknown-users", type=_SHARE)
-@click.option("--foreign-credentials", type=_SHARE, help="Share that belongs to somebody else at first.")
-@click.option("--children", type=_SHARE, help="Share that has a parent credential.")
-@click.option("--warnings", type=_SHARE, help="Share with a warning.")
+@click.option(
+    "--fault-times", type=click.IntRange(min=0), help="Requests of a credential that are hit; 0 is all. Default: 1."
+)
+@click.option("--applied-share", type=_SHARE, help="Share of faults before which the call was applied. Default: 0.")
+@click.option("--unknown-credentials", type=_SHARE, help="Share that does not exist. Default: 0.")
+@click.option("--unknown-users", type=_SHARE, help="Likewise of people. Default: 0.")
+@click.option("--foreign-credentials", type=_SHARE, help="Share that belongs to somebody else at first. Default: 0.")
+@click.option("--children", type=_SHARE, help="Share that has a parent credential. Default: 0.")
+@click.option("--warnings", type=_SHARE, help="Share with a warning. Default: 0.")
 @click.option(
     "--void",
     type=click.Choice(["ok_only", "empty_object", "empty_body", "no_content_204"]),
-    help="Answer every success so, without a credential.",
+    help="Answer every success so, without a credential. Default: in full.",
 )
 @click.option(
-    "--outage", "outages", multiple=True, metavar="FROM:TO", callback=_windows, help="Down between these seconds."
+    "--outage",
+    "outages",
+    multiple=True,
+    metavar="FROM:TO",
+    callback=_windows,
+    help="Down between these seconds. Repeatable.",
 )
-@click.option("--outage-mode", type=click.Choice(["http_503", "reset", "refused"]))
-@click.option("--log", type=click.Choice(["all", "applied"]), help="What the truth log keeps.")
+@click.option(
+    "--outage-mode", type=click.Choice(["http_503", "reset", "refused"]), help="How it is down. Default: http_503."
+)
+@click.option("--log", type=click.Choice(["all", "applied"]), help="What the truth log keeps. Default: all.")
 @click.option("--end-with-stdin", is_flag=True, help="End when stdin closes: with the process that started it.")
 def command(*, host: str, port: int, config: Path | None, end_with_stdin: bool, **options: object) -> None:
     """Run a local Seam look-alike until SIGINT or SIGTERM.

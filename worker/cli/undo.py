@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_GUARDS: Final = ("max_failures", "canary", "fail_on_warning")
+
 
 @click.command(
     "undo",
@@ -44,12 +46,13 @@ __all__ = ["command"]
     recover,
     as_json,
     ledger_here,
-    option("Record", "--results", metavar="FILE", help="Default: NAME.undone.csv or .jsonl beside the ledger."),
+    option("Record", "--results", metavar="FILE", help="Default: NAME.undone.csv or .jsonl beside the ledger's file."),
     setting(
         *("include_codes", "raw_cells"),
         *("endpoint", "proxy", "ca_file"),
         *("concurrency", "rate", "timeout", "max_attempts", "outage_patience", "details"),
-        *("max_failures", "canary", "fail_on_warning", "deadline"),
+        *_GUARDS,
+        "deadline",
         *TELLING,
         *("log_format", "log_level", "quiet", "progress"),
     ),
@@ -70,6 +73,11 @@ def command(
     """
     if dry_run and (recover or flags["results"] is not None):
         raise UsageError("--dry-run writes no rows and sends none: leave --results and --recover out")
+    if dry_run and any(flags[name] for name in _GUARDS):
+        raise UsageError(
+            "--dry-run sends nothing that could be stopped early: leave --max-failures, --canary and "
+            "--fail-on-warning out"
+        )
     settings = begin(flags, config_file, "the undo", own_results=True)
 
     from worker.cli.execution import conclude, execute  # noqa: PLC0415 - slow to import

@@ -17,7 +17,9 @@ __all__ = ["command"]
 @click.command(
     "cancel",
     cls=GroupedCommand,
-    epilog="Rows that were not sent stay pending; `fleet submit` of the same file lets the run go on.",
+    epilog="""Rows that were not sent stay pending; `fleet submit` of the same file lets the run go on.
+
+    Exit codes: 0 it is cancelled; 2 there is no such run, it is not a fleet's, or it is not under way.""",
 )
 @click.argument("run")
 @declare(takes_no_key, ledger_on_server, config, setting("log_level"))

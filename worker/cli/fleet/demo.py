@@ -47,7 +47,9 @@ _SECRET: Final = ("SEAM_", "ASSIGN_WORKER_", "OTEL_")
 @click.command(
     "demo",
     cls=GroupedCommand,
-    epilog="It needs no server, no key and no network. Ctrl-C ends it; either way nothing of it stays.",
+    epilog="""It needs no server, no key and no network. Ctrl-C ends it; either way nothing of it stays.
+
+    Exit codes: 0 it was shown to its end; 2 an extra is missing; 130 and 143 ended by SIGINT or SIGTERM.""",
 )
 def command() -> None:
     """See a fleet work: PostgreSQL from a wheel, three workers, and the look-alike of Seam, all on this machine."""

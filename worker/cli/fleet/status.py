@@ -29,7 +29,13 @@ _MOST_LINES: Final = 15
 """Workspaces on the page; `--json` tells them all."""
 
 
-@click.command("status", cls=GroupedCommand, epilog="Ctrl-C ends --watch; it changes nothing.")
+@click.command(
+    "status",
+    cls=GroupedCommand,
+    epilog="""Ctrl-C ends --watch; it changes nothing.
+
+    Exit codes: 0 it is shown, whatever has become of the run; 2 there is no such run or ledger.""",
+)
 @click.argument("run", required=False)
 @declare(
     takes_no_key,
