@@ -78,8 +78,11 @@ async def run_batch(  # noqa: PLR0913 - keywords, each of them optional
 
     Raises:
         UsageError: the settings, the input or the ledger make no run; nothing was sent.
-        LedgerHeldError: another process works on this ledger.
+        LedgerError: the ledger cannot be used, and was left as it was.
+        LedgerHeldError: another process works on this ledger, run or workspace.
         LedgerWriteError: the disk is full or failed; what was recorded is intact, and the same call resumes.
+        ResultsWriteError: the results could not be written; the ledger holds every row, and the same call writes them.
+        StoppedError: it was stopped while the input was being read; nothing was sent.
     """
     source = None if source is None else Path(source)
     options = ReadOptions.of(settings.input)

@@ -86,6 +86,7 @@ class Executor:
             UsageError: from `opening`; nothing was sent.
             LedgerHeldError: another process has taken the run.
             LedgerWriteError: the ledger could not be written; what was recorded is intact.
+            ResultsWriteError: the results could not be written; the ledger holds every row.
         """
         async with self.connected() as (client, preflight):
             run = await asyncio.to_thread(opening, preflight)

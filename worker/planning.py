@@ -97,7 +97,10 @@ async def make_plan(  # noqa: PLR0913 - keywords, each of them optional
 
     Raises:
         UsageError: the settings, the input or the ledger make no plan.
+        LedgerError: the ledger cannot be used, and was left as it was.
         LedgerHeldError: another process works on this ledger.
+        LedgerWriteError: the disk is full or failed; nothing of the plan stays.
+        ResultsWriteError: the plan could not be written.
         StoppedError: it was stopped while the input was being read.
     """
     settings.target.credentials.require_any()

@@ -76,8 +76,10 @@ async def retry_run(  # noqa: PLR0913 - keywords, each of them optional
 
     Raises:
         UsageError: the settings, the ledger or the run make no retry; nothing was sent.
-        LedgerHeldError: another process works on this ledger.
+        LedgerError: the ledger cannot be used, and was left as it was.
+        LedgerHeldError: another process works on this ledger, run or workspace.
         LedgerWriteError: the disk is full or failed; what was recorded is intact, and the same call resumes.
+        ResultsWriteError: the results could not be written; the ledger holds every row, and the same call writes them.
     """
     choice = _choice(outcomes, warnings)
     async with hold_earlier(reference, settings, verb="retry", done="retried") as (ledger, chain):

@@ -113,8 +113,10 @@ async def undo_run(  # noqa: PLR0913 - keywords, each of them optional
 
     Raises:
         UsageError: there is no such run, it is itself an undo, or it went to another endpoint.
-        LedgerHeldError: another process works on this ledger.
+        LedgerError: the ledger cannot be used, and was left as it was.
+        LedgerHeldError: another process works on this ledger, run or workspace.
         LedgerWriteError: the disk is full or failed; what was recorded is intact, and the same call resumes.
+        ResultsWriteError: the results could not be written; the ledger holds every row, and the same call writes them.
     """
     async with hold_earlier(reference, settings, verb="undo", done="undone") as (ledger, chain):
         paths = _paths(settings, chain)

@@ -109,7 +109,10 @@ async def verify_run(  # noqa: PLR0913 - keywords, each of them optional
 
     Raises:
         UsageError: there is no such run, it went to another endpoint, or the key is for another workspace.
+        LedgerError: the ledger cannot be used, and was left as it was.
         LedgerHeldError: another process works on this ledger.
+        LedgerWriteError: the disk is full or failed; what was recorded is intact.
+        ResultsWriteError: what was found could not be written; the ledger holds it.
     """
     target = settings.output.results
     if target is not None:

@@ -49,7 +49,6 @@ class UndoGroup(NamedTuple):
     is_still_so: bool | None
     """Whether the person still has it whom the run gave it to."""
     rows: int
-    first_row: int
 
 
 def find_undo(engine: Engine, chain: Chain) -> Run | None:
@@ -226,16 +225,15 @@ def group_undo(engine: Engine, run_no: int) -> list[UndoGroup]:
     found = verifications.c
     keys = (inputs.c.unassign, results.c.row.is_not(None).label("decided"), found.state, found.is_mine)
     each = (
-        select(*keys, inputs.c.row)
+        select(*keys)
         .outerjoin(results, same_row(results, inputs))
         .outerjoin(verifications, and_(found.run_no == inputs.c.run_no, found.row == inputs.c.row))
         .where(inputs.c.run_no == run_no)
         .subquery()
     )
-    columns = tuple(each.c[:4])
-    query = select(*columns, func.count(), func.min(each.c.row)).group_by(*columns)
+    query = select(*each.c, func.count()).group_by(*each.c)
     with engine.connect() as connection:
         return [
-            UndoGroup(bool(unassign), bool(decided), state, still, rows, first)
-            for unassign, decided, state, still, rows, first in map(tuple, connection.execute(query))
+            UndoGroup(bool(unassign), bool(decided), state, still, rows)
+            for unassign, decided, state, still, rows in map(tuple, connection.execute(query))
         ]
