@@ -12,53 +12,49 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from worker.client import SeamClient
-from worker.config import MissingKey, hide_password
+from worker.config import hide_password
 from worker.control import Progress
-from worker.earlier import check_workspace, is_for_one_workspace
+from worker.earlier import check_workspace
 from worker.execution import Execution
-from worker.guards import Intent, LastRun, declined, hold_back, resolve_end
+from worker.guards import Intent, LastRun, declined, hold_back
 from worker.ledger import holder
 from worker.ledger.ahead import count_intentions
 from worker.ledger.chains import chain_before
 from worker.ledger.claimed import ClaimedRun
 from worker.ledger.claims import hold_run
 from worker.ledger.doubts import doubt_open_rows
-from worker.ledger.elsewhere import judge_workspaces
 from worker.ledger.intentions import Intention, decide_by_owners, unread_shards, wanted_by_sync
 from worker.ledger.queries import count_by_workspace, group_rows
-from worker.ledger.readings import Readings
 from worker.ledger.retries import recall_owners
 from worker.ledger.runs import RETRY, RUN, get_run, learn_workspace, note_stop
 from worker.ledger.shards import has_open_rows
 from worker.ledger.store import store_of
 from worker.ledger.tables import owners
 from worker.models import Outcome, StopCause
-from worker.preflight import Preflight, ask_workspace
 from worker.report import RunReport, build_report
 from worker.results import export_results
 from worker.sending import OpenRows
-from worker.survey import Survey
-from worker.watching import tell_reading
+from worker.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from sqlalchemy import Engine, Select, Table
+    from sqlalchemy import Engine
 
+    from worker.client import SeamClient
     from worker.ledger import Ledger
     from worker.ledger.runs import Run
     from worker.models import Stop
+    from worker.preflight import Preflight
     from worker.surroundings import Surroundings
 
 __all__ = ["Executor", "reopen"]
 
 
 class Executor:
-    """Executes runs of one ledger, which this process holds. A span in `--deadline` counts from its making.
+    """Executes runs of one ledger, which this process holds; made before the input is read, as a `Session`.
 
     Raises:
         ConfigError: `--deadline` is a time of day too far ahead.
@@ -69,8 +65,7 @@ class Executor:
         self._around = around
         self._settings = around.settings
         self._control = around.control
-        # Now, before the input is read: a time of day must not be gone by, nor a span begin, when that has been done.
-        self._end = resolve_end(self._settings.guards, datetime.now(UTC))
+        self._session = Session(ledger.engine, around)
 
     async def execute(
         self, opening: Callable[[Preflight], Run], *, recover: bool = False, note: str | None = None
@@ -88,27 +83,12 @@ class Executor:
             LedgerWriteError: the ledger could not be written; what was recorded is intact.
             ResultsWriteError: the results could not be written; the ledger holds every row.
         """
-        async with self.connected() as (client, preflight):
+        async with self._session.connected() as (client, preflight):
             run = await asyncio.to_thread(opening, preflight)
             stops: Sequence[Stop] = (preflight.stop,) if preflight.stop is not None else ()
             if not stops:
                 stops = await self._go(client, run, recover=recover)
         return await self.finish(run, stops=stops, note=note)
-
-    @asynccontextmanager
-    async def connected(self) -> AsyncIterator[tuple[SeamClient, Preflight]]:
-        """The service, after one cheap reading; `--deadline` stops whatever goes on within the block."""
-        deadline = self._arm_deadline()
-        sending = self._settings.sending
-        try:
-            async with SeamClient(
-                self._settings.target, concurrency=sending.concurrency, timeout=sending.timeout
-            ) as client:
-                yield client, await self._ask_workspace(client)
-        finally:
-            self._control.forward_to(None)
-            if deadline is not None:
-                deadline.cancel()
 
     async def finish(self, run: Run, *, stops: Sequence[Stop] = (), note: str | None = None) -> RunReport:
         """Export and report, whatever the run's state."""
@@ -139,38 +119,15 @@ class Executor:
             rehearsal=around.rehearsal,
         )
 
-    def _arm_deadline(self) -> asyncio.TimerHandle | None:
-        """Have the run stopped at `--deadline`."""
-        if self._end is None:
-            return None
-        moment, stop = self._end
-        rest = (moment - datetime.now(UTC)).total_seconds()
-        return asyncio.get_running_loop().call_later(rest, self._control.stop, stop.cause, stop.message)
-
-    async def _ask_workspace(self, client: SeamClient) -> Preflight:
-        credentials = self._settings.target.credentials
-        if credentials.default is None or self._control.cause is not None:
-            return Preflight()
-        if isinstance(credentials.resolve(None), MissingKey):
-            return Preflight()  # a personal access token without a default: each row names its workspace
-        self._around.watch(Progress("connecting", None, 0))
-        return await ask_workspace(
-            client,
-            None,
-            patience=self._settings.sending.outage_patience,
-            sleep=self._control.sleep,
-            clock=time.monotonic,
-        )
-
     async def _go(self, client: SeamClient, run: Run, *, recover: bool) -> Sequence[Stop]:
         """Read the present owners, where the run wants that, and send; why it stopped early, if it did."""
         engine = self._ledger.engine
         async with self._holding(run) as settled_at:
-            await self.judge_workspaces(run)
+            await self._session.judge_workspaces(run)
             read, unread = Execution(), frozenset[int]()
             if run.is_sync:
                 wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
-                read.stops += await self.survey(client, run, owners, wanted)
+                read.stops += await self._session.survey(client, run, owners, wanted)
                 await asyncio.to_thread(decide_by_owners, engine, run)
                 unread = await asyncio.to_thread(unread_shards, engine, run.run_no)
             if any(stop.workspace_id is None for stop in read.stops):
@@ -238,35 +195,6 @@ class Executor:
             now=time.time(),
         )
         return stops
-
-    async def judge_workspaces(self, run: Run) -> None:
-        """Decide what the API key's workspace decides, where the service has told it (DESIGN 11.14)."""
-        if run.workspace_id:
-            only = is_for_one_workspace(self._settings)
-            engine, home = self._ledger.engine, run.workspace_id
-            await asyncio.to_thread(judge_workspaces, engine, run, home, only=only, now=time.time())
-
-    async def survey(self, client: SeamClient, run: Run, target: Table, wanted: Select[Any]) -> Sequence[Stop]:
-        """Read whose credentials are into `target`; `wanted` as for `Readings`. Why some were not read."""
-        around, engine = self._around, self._ledger.engine
-        readings = await asyncio.to_thread(Readings, engine, run.run_no, target, wanted)
-        try:
-            survey = Survey(
-                readings,
-                client,
-                self._settings.sending,
-                include_codes=self._settings.output.include_codes,
-                run_id=run.id,
-                observers=around.observers,
-            )
-            self._control.forward_to(survey.stop)
-            watching = asyncio.create_task(tell_reading(around.watch, survey))
-            try:
-                return await survey.run()
-            finally:
-                watching.cancel()
-        finally:
-            await asyncio.to_thread(readings.close)
 
 
 def reopen(engine: Engine, run: Run, preflight: Preflight) -> Run:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from worker.control import Control, Progress
-from worker.executor import Executor
 from worker.intake import Intake
 from worker.ledger import Ledger
 from worker.ledger.chains import chain_before
@@ -25,6 +24,7 @@ from worker.paths import Paths
 from worker.readers import ReadOptions
 from worker.report import exit_code_of
 from worker.results import check_destination, export_results
+from worker.session import Session
 from worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -130,14 +130,14 @@ async def _plan(ledger: Ledger, run: Run, around: Surroundings, target: Path | N
         nonlocal calls
         calls += 1
 
-    executor = Executor(ledger, replace(around, observers=(*around.observers, count)))
-    async with executor.connected() as (client, preflight):
+    session = Session(engine, replace(around, observers=(*around.observers, count)))
+    async with session.connected() as (client, preflight):
         stops: Sequence[Stop] = () if preflight.stop is None else (preflight.stop,)
         run = replace(run, workspace_id=preflight.workspace_id or run.workspace_id)
         if not stops:
-            await executor.judge_workspaces(run)
+            await session.judge_workspaces(run)
             wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
-            stops = await executor.survey(client, run, owners, wanted)
+            stops = await session.survey(client, run, owners, wanted)
     chain = await asyncio.to_thread(chain_before, engine, run)
     before = [] if chain is None else chain.numbers
     groups = await asyncio.to_thread(group_plan, engine, run.run_no, before)

@@ -29,6 +29,7 @@ from worker.models import Outcome
 from worker.paths import Paths
 from worker.report import exit_code_of
 from worker.results import check_destination
+from worker.session import Session
 from worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -158,15 +159,15 @@ async def plan_undo(  # noqa: PLR0913 - keywords, each of them optional
             observers,
             command=command,
         )
-        executor = Executor(ledger, around)
+        session = Session(engine, around)
         earlier = await asyncio.to_thread(find_undo, engine, chain)
         run = await asyncio.to_thread(create_undo, engine, chain, _spec(chain, settings), now=time.time())
         try:
-            async with executor.connected() as (client, preflight):
+            async with session.connected() as (client, preflight):
                 await asyncio.to_thread(check_workspace, engine, chain.root, preflight)
                 stops: Sequence[Stop] = () if preflight.stop is None else (preflight.stop,)
                 if not stops:
-                    stops = await executor.survey(client, run, verifications, wanted_by_undo(run.run_no))
+                    stops = await session.survey(client, run, verifications, wanted_by_undo(run.run_no))
             groups = await asyncio.to_thread(group_undo, engine, run.run_no)
         finally:
             await asyncio.to_thread(discard_run, engine, run.run_no)

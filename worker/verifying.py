@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.control import Control, Progress
 from worker.earlier import check_workspace, hold_earlier
-from worker.executor import Executor
 from worker.ledger.tables import verifications
 from worker.ledger.verifications import (
     Finding,
@@ -26,6 +25,7 @@ from worker.ledger.verifications import (
 from worker.paths import Paths
 from worker.report import exit_code_of
 from worker.results import check_destination, export_results
+from worker.session import Session
 from worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class _Verification:
 
     def __init__(self, ledger: Ledger, chain: Chain, around: Surroundings) -> None:
         self._engine = ledger.engine
-        self._executor = Executor(ledger, around)
+        self._session = Session(ledger.engine, around)
         self._around = around
         self._chain = chain
         self._root = chain.root
@@ -139,11 +139,11 @@ class _Verification:
         """Read all, look again while anything is waited for and time is left, report."""
         root_no = self._root.run_no
         await asyncio.to_thread(forget_verifications, self._engine, root_no)
-        async with self._executor.connected() as (client, preflight):
+        async with self._session.connected() as (client, preflight):
             await asyncio.to_thread(check_workspace, self._engine, self._root, preflight)
             stops: Sequence[Stop] = () if preflight.stop is None else (preflight.stop,)
             if not stops:
-                stops = await self._executor.survey(client, self._root, verifications, wanted_by_verify(root_no))
+                stops = await self._session.survey(client, self._root, verifications, wanted_by_verify(root_no))
             until = asyncio.get_running_loop().time() + wait
             pause = _FIRST_PAUSE
             while not stops and (left := until - asyncio.get_running_loop().time()) > 0:
@@ -154,12 +154,14 @@ class _Verification:
                     break
                 pause = min(pause * _GROWTH, _LAST_PAUSE)
                 await asyncio.to_thread(forget_unsettled, self._engine, root_no)
-                stops = await self._executor.survey(client, self._root, verifications, wanted_by_verify(root_no))
-        cause = self._around.control.cause
-        if cause is not None and not stops:
-            stops = (cause,)
+                stops = await self._session.survey(client, self._root, verifications, wanted_by_verify(root_no))
         groups = await asyncio.to_thread(group_findings, self._engine, root_no)
         unread = await asyncio.to_thread(count_unverified, self._engine, root_no)
+        cause = self._around.control.cause
+        if cause is not None:
+            stops = stops or (cause,)
+        elif not unread and preflight.stop is None:  # what stopped it came too late to leave anything unread
+            stops = ()
         await self._export()
         return _report(self._chain, groups, unread, tuple(stops), self._around.settings.output.results)
 

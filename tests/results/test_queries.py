@@ -70,6 +70,18 @@ def test_what_is_noted_counts(ledger: Ledger, through: int, maybe_applied: bool,
     assert (entry.result.outcome, entry.result.attempts) == (outcome, 2)
 
 
+@pytest.mark.parametrize(("calls", "told"), [(0, "not sent: "), (1, "not executed: ")])
+def test_a_pending_row_that_was_refused_is_not_told_as_never_sent(ledger: Ledger, calls: int, told: str) -> None:
+    """By a limit, or for its key: it has calls to its name, and none of them was executed."""
+    run = staged(ledger.engine, [row(1)])
+    _, writer = claimed(ledger.engine, run)
+    writer.write(Batch(lowered={0: 1}, notes=[(1, False, calls)]))
+    writer.close()
+    (entry,) = stream_export(ledger.engine, run.run_no)
+    assert (entry.result.outcome, entry.result.attempts) == ("pending", calls)
+    assert (entry.result.detail or "").startswith(told)
+
+
 def test_recovered_ledger_doubts_every_open_row(ledger: Ledger) -> None:
     """After a restore the mark is too old to be trusted."""
     run = staged(ledger.engine, [row(1), row(2)])

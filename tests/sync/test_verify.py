@@ -11,6 +11,8 @@ from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
 from tests.sync.test_sync import IN_ONE_SYSTEM, requests
 from worker import run_batch
 from worker.errors import ConfigError, RunNotFoundError, UsageError
+from worker.models import Stop, StopCause
+from worker.session import Session
 from worker.verifying import verify_run
 
 if TYPE_CHECKING:
@@ -66,6 +68,22 @@ async def test_it_waits_for_what_is_not_issued_yet(tmp_path: Path) -> None:
     assert (waited.findings, waited.exit_code) == ({"confirmed": 40}, 0)
     assert waited.synced == 40
     assert waited.issued == waited.cards - waited.issue_untold
+
+
+async def test_a_stop_that_came_after_the_last_row_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 3 says that rows were left unread."""
+    read = Session.survey
+
+    async def read_and_stop(self: Session, *args: Any) -> tuple[Stop, ...]:
+        await read(self, *args)
+        return (Stop(StopCause.OUTAGE, "too late"),)
+
+    jobs = write(tmp_path / "jobs.csv", [(number, 100) for number in range(1, 11)])
+    async with service(**IN_ONE_SYSTEM) as server:
+        await run_batch(jobs, settings(server))
+        monkeypatch.setattr(Session, "survey", read_and_stop)
+        report = await verify_run(None, on(server, tmp_path))
+    assert (report.findings, report.stops, report.exit_code) == ({"confirmed": 10}, (), 0)
 
 
 async def test_runs_that_cannot_be_verified(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ __all__ = [
 NOWHERE: Final = "none"
 """In place of the workspace of rows that were rejected when they were read."""
 PENDING_DETAIL: Final = "not sent: the run stopped first; the same command goes on from here"
+TRIED_DETAIL: Final = "not executed: the run stopped before the service took it; the same command goes on from here"
 IN_DOUBT_DETAIL: Final = (
     "it may have been sent, and no reply is recorded; the same command reads its owner back before it sends again"
 )
@@ -96,7 +97,7 @@ class _View:
             self.rows = last_words(bindparam("run")).subquery("words")
             self._which = ()
         row = self.rows.c
-        self._joined = self.rows.outerjoin(results, and_(results.c.run_no == row.run_no, results.c.row == row.row))
+        self._joined = self.rows.outerjoin(results, same_row(results, self.rows))
         # Subqueries, since they are looked up for open rows alone: a join would cost every row its two searches.
         noted, attempted = (
             select(column)
@@ -124,6 +125,7 @@ class _View:
             "detail": case(
                 (~is_open, results.c.detail),
                 (maybe_applied, word_of(IN_DOUBT_DETAIL)),
+                (attempted > 0, word_of(TRIED_DETAIL)),
                 else_=word_of(PENDING_DETAIL),
             ),
             "attempts": case(
