@@ -146,12 +146,12 @@ def test_an_outage_that_never_is_is_refused(window: str) -> None:
     assert "FROM before TO" in ended.err
 
 
-@pytest.mark.parametrize("flag", ["--help", "--version"])
-def test_a_full_disk_behind_stdout_is_told_in_one_sentence(flag: str) -> None:
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["run", "--help"]])
+def test_a_full_disk_behind_stdout_is_told_in_one_sentence(words: list[str]) -> None:
     """Not with a traceback."""
     with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
         ended = subprocess.run(  # noqa: S603 - our own command
-            [sys.executable, "-m", "worker", flag], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+            [sys.executable, "-m", "worker", *words], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
         )
     assert ended.returncode == 70
     assert ended.stderr.startswith(b"assign-worker: error: stdout cannot be written: No space left on device")

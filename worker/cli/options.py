@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from worker.cli.stdout import writing
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +56,17 @@ class GroupedOption(click.Option):
 
 class GroupedCommand(click.Command):
     """A command whose help shows its options by heading, in the order of declaration."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - click's signature
+    ) -> click.Context:
+        """Read the options; `--help` writes here."""
+        with writing():
+            return super().make_context(info_name, args, parent, **extra)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section a heading, or one in all where the options are few."""
