@@ -112,12 +112,15 @@ def test_details_come_later_and_change_no_outcome(ledger: Ledger) -> None:
 
 
 def test_recover_has_every_open_row_read_back(ledger: Ledger) -> None:
-    """A ledger restored from a backup has an old mark, so none of it is believed."""
+    """A ledger restored from a backup has an old mark, so none of it is believed; but what was tried, was."""
     run = staged(ledger.engine, [row(number) for number in range(1, 6)])
-    settle(ledger.engine, run, result(1), through=2)
-    assert doubt_open_rows(ledger.engine, run.run_no) == 4
-    fresh = fetch_fresh(ledger.engine, run.run_no, 0, after_row=2, limit=10)
-    assert [(each.job.row, each.maybe_applied) for each in fresh] == [(3, True), (4, True), (5, True)]
+    _, writer = claimed(ledger.engine, run)
+    writer.write(Batch(results=[result(1)], lowered={0: 2}, notes=[(2, False, 1), (4, False, 3)]))
+    writer.close()
+    doubt_open_rows(ledger.engine, run.run_no)
+    fresh = fetch_fresh(ledger.engine, run.run_no, 0, after_row=1, limit=10)
+    told = [(each.job.row, each.maybe_applied, each.attempts) for each in fresh]
+    assert told == [(2, True, 1), (3, True, 0), (4, True, 3), (5, True, 0)]
 
 
 def test_resume_needs_the_same_input_read_the_same_way(ledger: Ledger) -> None:

@@ -24,30 +24,34 @@ _CLOCKS_APART: Final = 3600.0
 """Seconds by which the clocks of machines that share a ledger may differ."""
 
 
-def doubt_open_rows(engine: Engine, run_no: int) -> int:
-    """Have every row without a result read back before it is sent; how many.
+def doubt_open_rows(engine: Engine, run_no: int) -> None:
+    """Have every row without a result read back before it is sent.
 
     For a ledger that was restored from a backup: its marks are older than what was sent (DESIGN 11.8).
     """
     with engine.begin() as connection:
-        return doubt_rows(connection, run_no)
+        doubt_rows(connection, run_no)
 
 
-def doubt_rows(connection: Connection, run_no: int) -> int:
+def doubt_rows(connection: Connection, run_no: int) -> None:
     """`doubt_open_rows`, within a transaction."""
-    connection.execute(unsettled.delete().where(unsettled.c.run_no == run_no))
-    done = connection.execute(
-        insert(unsettled)
-        .from_select(
+    connection.execute(update(unsettled).where(unsettled.c.run_no == run_no).values(maybe_applied=True))
+    connection.execute(
+        insert(unsettled).from_select(
             ["run_no", "row", "maybe_applied", "attempts"],
             select(inputs.c.run_no, inputs.c.row, literal(True), literal(0))  # noqa: FBT003 - SQL's true
-            .select_from(inputs.outerjoin(results, same_row(results, inputs)))
-            .where(inputs.c.run_no == run_no, inputs.c.shard.is_not(None), results.c.row.is_(None)),
+            .select_from(
+                inputs.outerjoin(results, same_row(results, inputs)).outerjoin(unsettled, same_row(unsettled, inputs))
+            )
+            .where(
+                inputs.c.run_no == run_no,
+                inputs.c.shard.is_not(None),
+                results.c.row.is_(None),
+                unsettled.c.row.is_(None),
+            ),
         )
-        .execution_options(preserve_rowcount=True)
     )
     store_of(connection.dialect).note_sizes(connection)  # whoever claims the run joins all of them
-    return int(done.rowcount)
 
 
 def mark_doubtful(connection: Connection, run: Run, numbers: Sequence[int] | None = None) -> None:
