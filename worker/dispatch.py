@@ -2,7 +2,8 @@
 
 A shard stands in the ring while it may have something to send. One that its lane holds back leaves the ring
 and comes back by a timer, by the end of one of its calls, or, where the whole endpoint holds it back, by the
-end of anybody's. So a turn costs the same with one shard and with a thousand.
+end of anybody's: one after another, until one of them finds the endpoint full again. So a turn costs the same with
+one shard and with a thousand.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ __all__ = ["Dispatcher"]
 class Dispatcher:
     """Gives out turns, fairly by shard. Used from one event loop."""
 
-    __slots__ = ("_blocked", "_idle", "_loop", "_ring", "draining")
+    __slots__ = ("_blocked", "_full", "_idle", "_loop", "_ring", "draining")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
         self._ring: deque[ShardQueue] = deque()
         self._idle: deque[Future[None]] = deque()
-        self._blocked: deque[ShardQueue] = deque()
+        self._blocked: dict[ShardQueue, None] = {}
+        """Held back by the endpoint, the longest first."""
+        self._full = False
+        """Whether the endpoint has held one back since a call ended."""
         self.draining = False
         """Set it to give out no more turns."""
 
@@ -40,10 +44,11 @@ class Dispatcher:
         The caller takes a row and begins its call before it awaits anything.
         """
         ring = self._ring
-        if not ring or self.draining:
+        if self.draining or not (ring or self._blocked):
             return None
         now = self._loop.time()
-        while ring:
+        self._full = False
+        while ring or self._admit():
             queue = ring[0]
             if not self._may_go(queue, now):
                 continue
@@ -103,8 +108,18 @@ class Dispatcher:
         """
         if not queue.in_ring:
             self._enter(queue)
+        self._full = False
         if self._blocked:
-            self._enter(self._blocked.popleft())
+            self._admit()
+
+    def _admit(self) -> bool:
+        """Let the next into the ring that the endpoint held back and that still has something to send."""
+        while self._blocked and not self._full:
+            queue = next(iter(self._blocked))
+            del self._blocked[queue]
+            if self._enter(queue):
+                return True
+        return False
 
     def _enter(self, queue: ShardQueue) -> bool:
         if queue.in_ring or not (queue.waiting or queue.granted) or queue.lane.stop is not None:
@@ -146,7 +161,8 @@ class Dispatcher:
     def _come_back(self, queue: ShardQueue, now: float, delay: float) -> None:
         if delay == math.inf:
             if not queue.lane.in_flight:
-                self._blocked.append(queue)
+                self._full = True
+                self._blocked[queue] = None
         elif not now < queue.wakes_at <= now + delay:
             queue.wakes_at = now + delay
             self._loop.call_later(delay, self._wake_queue, queue)

@@ -23,6 +23,7 @@ from worker.reading import RowState, Rules
 from worker.settling import Settler, must_read
 from worker.supply import Supply
 from worker.traffic import Traffic
+from worker.waits import to_its_end
 from worker.window import ShardQueue, Window
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Pipeline:
                 queues = self._queues.values()
                 await read_details(self._supply, self._settler, self, queues, self._rules, record=self._detail)
         finally:
-            await self._wind_up(workers)
+            await to_its_end(self._wind_up(workers))
             self.execution.sending_seconds = self._loop.time() - began
         return self.execution
 
@@ -272,7 +273,7 @@ class Pipeline:
         state = self._tasks.pop(task)
         error = None if task.cancelled() else task.exception()
         if error is not None or task.cancelled():
-            self._supply.window.open -= 1
+            self._supply.give_room(1)
             surely_not = isinstance(error, RowStopped) and not (state.maybe_applied or state.ever_ambiguous)
             self._notes.append((state.job.row, not surely_not, state.attempts))
             if error is not None and not isinstance(error, RowStopped):
@@ -331,7 +332,7 @@ class Pipeline:
             self._all_sent.set()
 
     def _on_lane_stopped(self, lane: Lane) -> None:
-        self._supply.window.open -= self._traffic.queue_of(lane).ahead
+        self._supply.give_room(self._traffic.queue_of(lane).ahead)
 
     # `Consumer`, for the supply.
 

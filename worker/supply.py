@@ -192,5 +192,13 @@ class Supply:
             self._consumer.on_rows(queue)
             if queue.ahead * 2 <= queue.target:
                 self.raise_mark(queue)
+        self._use_room()
+
+    def give_room(self, rows: int) -> None:
+        """So many rows are open no more, though they have no result: they stay for the next run."""
+        self.window.open -= rows
+        self._use_room()
+
+    def _use_room(self) -> None:
         while self._dry and self.window.room > 0:
             self.raise_mark(self._dry.pop())

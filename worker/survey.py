@@ -24,6 +24,7 @@ from worker.ledger.tables import DETAIL_COLUMNS
 from worker.models import Attempt, Call, Job, Stop, StopCause, UserKey, Verdict
 from worker.reading import Owner, OwnerReader, RowState, Rules
 from worker.traffic import Traffic
+from worker.waits import to_its_end
 from worker.window import ShardQueue
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class Survey:
     async def _locked(self, call: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - what the call gives
         """Call the readings, which one thread may use at a time."""
         async with self._writing:
-            return await asyncio.to_thread(call, *arguments)
+            return await to_its_end(asyncio.to_thread(call, *arguments))  # else the next one would be beside it
 
     # `ReadingRoad`, for the reader.
 

@@ -1,17 +1,33 @@
-"""The waiting of rows under way, all of which a drain, or the stop of their lane, ends at once."""
+"""Waiting: of rows under way, which a drain, or the stop of their lane, ends at once; and what nothing ends early."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 from worker.errors import RowStopped
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
+    from collections.abc import Awaitable
 
     from worker.lane import Lane
 
-__all__ = ["Waits"]
+__all__ = ["Waits", "to_its_end"]
+
+T = TypeVar("T")
+
+
+async def to_its_end(work: Awaitable[T]) -> T:
+    """Await it; who is cancelled meanwhile hears of that when it has ended, and not before."""
+    working = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(working)
+    finally:
+        while not working.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait((working,))
 
 
 class Waits:
