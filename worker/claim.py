@@ -74,6 +74,8 @@ class Claim:
     """Until when it holds; None where the store has no leases."""
     settles_in: float = 0.0
     """Seconds until nothing can be under way any more of a former holder whose lease ran out; see `held.Holds`."""
+    server_time: float = 0.0
+    """Unix seconds by the ledger's server when it was taken; 0.0 where the store has no leases."""
 
 
 @dataclass(frozen=True)

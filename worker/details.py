@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from worker import outcomes
-from worker.errors import RowStopped
+from worker.errors import RowStopped, innermost
 from worker.reading import RowState
 from worker.retry import until_settled
 
@@ -64,9 +64,12 @@ async def read_details(  # noqa: PLR0913 - the parts that it joins
             if not jobs:
                 break
             after_row = jobs[-1].row
-            async with asyncio.TaskGroup() as group:
-                for job in jobs:
-                    group.create_task(read(job, queue.lane))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for job in jobs:
+                        group.create_task(read(job, queue.lane))
+            except BaseExceptionGroup as group:
+                raise innermost(group) from group
 
 
 def _given(job: Job, result: Result, reading: Attempt) -> Result:

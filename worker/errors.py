@@ -38,6 +38,7 @@ __all__ = [
     "StoppedError",
     "TerminatedEarlyError",
     "UsageError",
+    "innermost",
 ]
 
 
@@ -113,3 +114,11 @@ class TerminatedEarlyError(StoppedError):
 
 class RowStopped(Exception):  # noqa: N818 - no error: the run drains or a workspace stopped, and the row stays open
     """The row goes no further in this execution."""
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The error inside the groups that tasks wrap around it; one of ours before others."""
+    while isinstance(error, BaseExceptionGroup):
+        ours = [item for item in error.exceptions if isinstance(item, AssignWorkerError)]
+        error = (ours or error.exceptions)[0]
+    return error

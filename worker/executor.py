@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from worker.config import hide_password
@@ -19,18 +18,15 @@ from worker.control import Progress
 from worker.earlier import check_workspace
 from worker.execution import Execution
 from worker.guards import Intent, LastRun, declined, hold_back
-from worker.ledger import holder
+from worker.hold import Hold
 from worker.ledger.ahead import count_intentions
 from worker.ledger.chains import chain_before
-from worker.ledger.claimed import ClaimedRun
-from worker.ledger.claims import hold_run
 from worker.ledger.doubts import doubt_open_rows
 from worker.ledger.intentions import Intention, decide_by_owners, unread_shards, wanted_by_sync
 from worker.ledger.queries import count_by_workspace, group_rows
 from worker.ledger.retries import recall_owners
 from worker.ledger.runs import RETRY, RUN, get_run, learn_workspace, note_stop
 from worker.ledger.shards import has_open_rows
-from worker.ledger.store import store_of
 from worker.ledger.tables import owners
 from worker.models import Outcome, StopCause
 from worker.report import RunReport, build_report
@@ -39,7 +35,7 @@ from worker.sending import OpenRows
 from worker.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Engine
 
@@ -122,47 +118,29 @@ class Executor:
     async def _go(self, client: SeamClient, run: Run, *, recover: bool) -> Sequence[Stop]:
         """Read the present owners, where the run wants that, and send; why it stopped early, if it did."""
         engine = self._ledger.engine
-        async with self._holding(run) as settled_at:
-            await self._session.judge_workspaces(run)
+        async with Hold(engine, run.run_no, timeout=self._settings.sending.timeout) as hold:
+            await self._session.judge_workspaces(run, claim=hold.claim)
             read, unread = Execution(), frozenset[int]()
             if run.is_sync:
                 wanted = await asyncio.to_thread(wanted_by_sync, engine, run.run_no)
                 read.stops += await self._session.survey(client, run, owners, wanted)
-                await asyncio.to_thread(decide_by_owners, engine, run)
+                await asyncio.to_thread(decide_by_owners, engine, run, claim=hold.claim)
                 unread = await asyncio.to_thread(unread_shards, engine, run.run_no)
             if any(stop.workspace_id is None for stop in read.stops):
-                return await self._note_end(run, read)
+                return await self._note_end(run, read, hold)
             if recover:
-                await asyncio.to_thread(doubt_open_rows, engine, run.run_no)
+                await asyncio.to_thread(doubt_open_rows, engine, run.run_no, claim=hold.claim)
             before = await asyncio.to_thread(count_by_workspace, engine, run.run_no)
             decided = sum(before.values(), Counter[Outcome]())
             intent = await asyncio.to_thread(_intent_of, engine, run, decided, in_full=self._around.confirm is not None)
             held_back = await self._hold_back(intent)
             if held_back is not None:
                 read.stops.append(held_back)
-                return await self._note_end(run, read, held_back=True)
-        rows = OpenRows(engine, client, run, self._around, before=before, without=unread, settled_at=settled_at)
-        sent = await rows.send()
-        sent.add(read)
-        return await self._note_end(run, sent)
-
-    @asynccontextmanager
-    async def _holding(self, run: Run) -> AsyncIterator[float]:
-        """Keep others off the run until it is claimed for sending: what is read and decided before is for one process.
-
-        Gives the time, by `time.monotonic`, until which a former holder's last requests may be under way.
-        """
-        engine = self._ledger.engine
-        if not store_of(engine.dialect).has_leases:  # the lock on the file keeps them off
-            yield 0.0
-            return
-        who = holder(timeout=self._settings.sending.timeout)
-        claim = await asyncio.to_thread(hold_run, engine, run.run_no, holder=who)
-        claimed = await asyncio.to_thread(ClaimedRun, engine, claim)
-        try:
-            yield time.monotonic() + claim.settles_in
-        finally:
-            await asyncio.to_thread(claimed.close)
+                return await self._note_end(run, read, hold, held_back=True)
+            rows = OpenRows(engine, client, run, self._around, before=before, hold=hold, without=unread)
+            sent = await rows.send()
+            sent.add(read)
+            return await self._note_end(run, sent, hold)
 
     async def _hold_back(self, intent: Intent) -> Stop | None:
         """Why nothing of the run is to be sent now: a guard, an answer, a signal meanwhile; or None."""
@@ -176,7 +154,7 @@ class Executor:
             return control.cause
         return None if agreed else declined()
 
-    async def _note_end(self, run: Run, execution: Execution, *, held_back: bool = False) -> Sequence[Stop]:
+    async def _note_end(self, run: Run, execution: Execution, hold: Hold, *, held_back: bool = False) -> Sequence[Stop]:
         """Enter how an execution ended; why it stopped early, if it did."""
         engine = self._ledger.engine
         finished = not held_back and not await asyncio.to_thread(has_open_rows, engine, run.run_no)
@@ -193,6 +171,7 @@ class Executor:
             message=stops[0].message if stops else None,
             seconds=execution.sending_seconds,
             now=time.time(),
+            claim=hold.claim,
         )
         return stops
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.control import Progress
 from worker.execution import Execution
 from worker.guards import RowGuard, judge_canary
-from worker.ledger import holder
 from worker.ledger.ahead import fetch_first_rows
-from worker.ledger.claimed import ClaimedRun
-from worker.ledger.claims import claim_run
 from worker.ledger.queries import count_by_workspace
 from worker.pipeline import Pipeline
 from worker.watching import tell_sending
@@ -31,6 +27,7 @@ if TYPE_CHECKING:
 
     from worker.claim import Claim
     from worker.client import SeamClient
+    from worker.hold import Hold
     from worker.ledger.runs import Run
     from worker.models import Outcome
     from worker.surroundings import Surroundings
@@ -47,8 +44,8 @@ class OpenRows:
         run: as it was opened.
         around: settings, and who is told.
         before: rows with a result by now, by workspace and outcome.
+        hold: what keeps others off the run.
         without: shards that are left alone.
-        settled_at: until then, by `time.monotonic`, the last requests of who held the run before may be under way.
     """
 
     def __init__(  # noqa: PLR0913 - what it joins
@@ -59,16 +56,16 @@ class OpenRows:
         around: Surroundings,
         *,
         before: Mapping[str | None, Counter[Outcome]],
+        hold: Hold,
         without: frozenset[int] = frozenset(),
-        settled_at: float = 0.0,
     ) -> None:
         self._engine = engine
         self._client = client
         self._run = run
         self._around = around
         self._before = before
+        self._hold = hold
         self._without = without
-        self._settled_at = settled_at
         self._began = time.time()
         self._guard = RowGuard.of(around.settings.guards, run.rows)
 
@@ -108,44 +105,32 @@ class OpenRows:
     async def _send_part(self, *, through: int | None = None) -> Execution:
         """Claim the run and send what is open of it, up to row `through`."""
         around, run = self._around, self._run
-        claim = await asyncio.to_thread(
-            claim_run,
-            self._engine,
-            run.run_no,
-            holder=holder(timeout=around.settings.sending.timeout),
-            now=self._began,
-            through=through,
+        claim, claimed = await self._hold.take(now=self._began, through=through, without=self._without)
+        await self._let_lapse(claim)
+        pipeline = Pipeline(
+            claim,
+            claimed,
+            self._client,
+            around.settings.sending,
+            takeover_refused=run.mode.takeover_refused,
+            include_codes=around.settings.output.include_codes,
+            require_lease=claimed.require_lease,
+            guard=self._guard,
+            observers=around.observers,
+            on_step=around.on_step,
         )
-        claim = replace(claim, shards=tuple(shard for shard in claim.shards if shard.shard not in self._without))
-        claimed = await asyncio.to_thread(ClaimedRun, self._engine, claim, through=through)
+        around.control.forward_to(pipeline.stop)
+        watching = asyncio.create_task(tell_sending(around.watch, pipeline, run.rows, self._before))
         try:
-            await self._let_lapse(claim)
-            pipeline = Pipeline(
-                claim,
-                claimed,
-                self._client,
-                around.settings.sending,
-                takeover_refused=run.mode.takeover_refused,
-                include_codes=around.settings.output.include_codes,
-                require_lease=claimed.require_lease,
-                guard=self._guard,
-                observers=around.observers,
-                on_step=around.on_step,
-            )
-            around.control.forward_to(pipeline.stop)
-            watching = asyncio.create_task(tell_sending(around.watch, pipeline, run.rows, self._before))
-            try:
-                return await pipeline.run()
-            finally:
-                watching.cancel()
+            return await pipeline.run()
         finally:
-            await asyncio.to_thread(claimed.close)
+            watching.cancel()
+            around.control.forward_to(None)
 
     async def _let_lapse(self, claim: Claim) -> None:
         """Give the last requests of a holder whose lease ran out the time in which they may still be executed."""
         around = self._around
-        rest = max(claim.settles_in, self._settled_at - time.monotonic())
-        if rest > 0:
-            note = f"waiting {rest:.0f} s for what the process before may still have under way"
+        if claim.settles_in > 0:
+            note = f"waiting {claim.settles_in:.0f} s for what the process before may still have under way"
             around.watch(Progress("sending", self._run.rows, 0, note=note))
-            await around.control.sleep(rest)
+            await around.control.sleep(claim.settles_in)

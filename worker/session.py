@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker.client import SeamClient
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine, Select, Table
 
+    from worker.claim import Claim
     from worker.ledger.runs import Run
     from worker.models import Stop
     from worker.surroundings import Surroundings
@@ -61,12 +63,13 @@ class Session:
             if deadline is not None:
                 deadline.cancel()
 
-    async def judge_workspaces(self, run: Run) -> None:
+    async def judge_workspaces(self, run: Run, *, claim: Claim | None = None) -> None:
         """Decide what the API key's workspace decides, where the service has told it (DESIGN 11.14)."""
         if run.workspace_id:
             only = is_for_one_workspace(self._settings)
             engine, home = self._engine, run.workspace_id
-            await asyncio.to_thread(judge_workspaces, engine, run, home, only=only, now=time.time())
+            judge = partial(judge_workspaces, engine, run, home, only=only, now=time.time(), claim=claim)
+            await asyncio.to_thread(judge)
 
     async def survey(self, client: SeamClient, run: Run, target: Table, wanted: Select[Any]) -> Sequence[Stop]:
         """Read whose credentials are into `target`; `wanted` as for `Readings`. Why some were not read."""

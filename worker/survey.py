@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from worker import outcomes
-from worker.errors import RowStopped
+from worker.errors import RowStopped, innermost
 from worker.execution import Execution
 from worker.lane import Endpoint, Lane
 from worker.ledger.readings import Found, Readings, Sought, Unsure
@@ -112,6 +112,8 @@ class Survey:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(len(shards), _WORKSPACES_AT_ONCE)):
                     group.create_task(self._read_workspaces(waiting))
+        except BaseExceptionGroup as group:
+            raise innermost(group) from group
         finally:
             pump.cancel()
         return (self._stop, *self._stopped) if self._stop is not None else tuple(self._stopped)

@@ -50,6 +50,7 @@ async def test_the_timeout_of_a_lapsed_holder(
         run,
         Surroundings(Settings(), paths, control),
         before={None: Counter()},
+        hold=unused,
     )
     claim = Claim(1, "r", (ShardClaim(0, None, 2, 9, 10, carried),), settles_in=settles_in)
     await rows._let_lapse(claim)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.cli.stdout import silence_stdout
-from worker.errors import AssignWorkerError
+from worker.errors import AssignWorkerError, innermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def ends_quietly(invocation: Invocation) -> Iterator[None]:
 
 
 def _report(raised: Exception, invocation: Invocation) -> int:
-    error = _innermost(raised)
+    error = innermost(raised)
     if isinstance(error, AssignWorkerError):
         _say(str(error), invocation)
         return error.exit_code
@@ -69,21 +69,13 @@ def _report(raised: Exception, invocation: Invocation) -> int:
 
 def exit_of(raised: BaseException) -> tuple[int, str]:
     """The exit code that an error ends a command with, and the reason in words that may leave this machine."""
-    error = _innermost(raised)
+    error = innermost(raised)
     if isinstance(error, AssignWorkerError):
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
         return 128 + SIGINT, "It was interrupted. What was recorded is safe"
     kind = type(error).__name__
     return INTERNAL_ERROR, f"There was an internal error ({kind}). What was recorded is safe; stderr says more"
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The error inside the groups that tasks wrap around it; one of ours before others."""
-    while isinstance(error, BaseExceptionGroup):
-        ours = [item for item in error.exceptions if isinstance(item, AssignWorkerError)]
-        error = (ours or error.exceptions)[0]
-    return error
 
 
 def _describe(error: BaseException, invocation: Invocation) -> str:

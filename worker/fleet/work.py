@@ -206,6 +206,9 @@ class Workshop:
                         "stopped or cut off; it has written nothing since, and ends"
                     ) from error
             raise
+        except asyncio.CancelledError:
+            claimed.cut_off(self._sending.timeout)
+            raise
         finally:
             control.forward_to(None)
             self._shares.give_back(endpoint)

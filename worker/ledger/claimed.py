@@ -7,8 +7,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from worker.errors import AssignWorkerError
-from worker.leases import RENEWALS
+from worker.leases import RENEWALS, Lease
 from worker.ledger.claims import fetch_details_due, fetch_fresh
 from worker.ledger.store import store_of
 from worker.ledger.writing import ShardWriter
@@ -37,6 +36,8 @@ class ClaimedRun:
         self._writer = ShardWriter(engine, claim)
         self._closed = threading.Event()
         self._renewing: threading.Thread | None = None
+        self._taken_at = Lease.now()
+        self._settles_in = claim.settles_in
         if claim.lease is not None:
             self._renewing = threading.Thread(target=self._renew, name="ledger-lease", daemon=True)
             self._renewing.start()
@@ -74,6 +75,10 @@ class ClaimedRun:
         """`ShardSource.write`."""
         self._writer.write(batch)
 
+    def cut_off(self, timeout: float) -> None:
+        """Requests were given up that may still be executed, for so many seconds."""
+        self._settles_in = max(self._settles_in, Lease.now() - self._taken_at + timeout)
+
     def _may_go_on(self) -> bool:
         return self._claim.lease is not None and self._claim.lease.holds()
 
@@ -81,7 +86,7 @@ class ClaimedRun:
         """The lease's thread. A renewal that fails is told by the lease itself, to whoever sends or writes next."""
         lease = self._claim.lease
         while lease is not None and not self._closed.wait(lease.seconds / RENEWALS):
-            with contextlib.suppress(AssignWorkerError):
+            with contextlib.suppress(Exception):
                 self._writer.renew()
 
     def close(self) -> None:
@@ -89,6 +94,7 @@ class ClaimedRun:
         self._closed.set()
         if self._renewing is not None:
             self._renewing.join()
+            rest = self._settles_in - (Lease.now() - self._taken_at)
             with contextlib.suppress(Exception):  # then it runs out by itself
-                self._writer.give_back()
+                self._writer.give_back(self._claim.server_time + self._settles_in if rest > 0 else 0.0)
         self._writer.close()

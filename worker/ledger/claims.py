@@ -16,7 +16,9 @@ from worker.claim import Claim, KnownOwner, OpenRow, ShardClaim
 from worker.errors import LedgerHeldError
 from worker.leases import LEASE, Lease
 from worker.ledger.doubts import mark_left_since
-from worker.ledger.held import look_for_holders, refuse_held
+from worker.ledger.fences import require_held
+from worker.ledger.held import Holds, look_for_holders, refuse_held
+from worker.ledger.holders import settling
 from worker.ledger.statements import Statement
 from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, owners, results, runs, same_row, same_shard, shards, unsettled
@@ -75,9 +77,11 @@ def _open_row(record: Sequence[Any], *, maybe_applied: bool) -> OpenRow:
     return OpenRow(_job(record), maybe_applied, record[8] or 0, owner)
 
 
-def claim_run(engine: Engine, run_no: int, *, holder: str, now: float, through: int | None = None) -> Claim:
+def claim_run(  # noqa: PLR0913 - likewise
+    engine: Engine, run_no: int, *, holder: str, now: float, through: int | None = None, after: Claim | None = None
+) -> Claim:
     """Take every shard of the run; as `claim_shards`."""
-    return claim_shards(engine, run_no, None, holder=holder, now=now, through=through)
+    return claim_shards(engine, run_no, None, holder=holder, now=now, through=through, after=after)
 
 
 def claim_shards(  # noqa: PLR0913 - who takes what, and for how long
@@ -89,6 +93,7 @@ def claim_shards(  # noqa: PLR0913 - who takes what, and for how long
     now: float,
     through: int | None = None,
     lease: float = LEASE,
+    after: Claim | None = None,
 ) -> Claim:
     """Take shards of a run, all for None: their epochs rise, and no older holder can write from here on.
 
@@ -103,14 +108,18 @@ def claim_shards(  # noqa: PLR0913 - who takes what, and for how long
         now: Unix seconds.
         through: the last row that is meant.
         lease: seconds for which the claim holds without renewal, where the store has leases.
+        after: the holder's claim until now, on which it has read or decided something that this one is to rely on.
 
     Raises:
+        FenceLostError: `after` has not held all the time.
         LedgerHeldError: a live process holds one of them, or works on the same workspace in another run; or a later
             run of the same name has taken this one over.
     """
     with engine.begin() as connection:
         store_of(engine.dialect).take_turns(connection)
-        settles_in = refuse_held(connection, run_no, numbers, holder=holder)
+        if after is not None:
+            require_held(connection, after)
+        holds = refuse_held(connection, run_no, numbers, holder=holder)
         mark_left_since(connection, run_no, numbers)
         return _take(
             connection,
@@ -118,7 +127,7 @@ def claim_shards(  # noqa: PLR0913 - who takes what, and for how long
             numbers,
             holder=holder,
             lease=lease,
-            settles_in=settles_in,
+            holds=holds,
             began={"started_at": now, "stopped_at": None, "stop_cause": None, "stop_message": None},
             meant=true() if through is None else inputs.c.row <= through,
         )
@@ -143,11 +152,8 @@ def claim_free(  # noqa: PLR0913 - who takes what, and for how long
             return None, holds.reasons
         # By whichever of them was the first; and a run that was cancelled meanwhile stays so.
         began = {"started_at": func.coalesce(runs.c.started_at, now)}
-        settles_in = holds.settles_in
         mark_left_since(connection, run_no, free)
-        claim = _take(
-            connection, run_no, free, holder=holder, lease=lease, settles_in=settles_in, began=began, meant=true()
-        )
+        claim = _take(connection, run_no, free, holder=holder, lease=lease, holds=holds, began=began, meant=true())
         return claim, holds.reasons
 
 
@@ -159,11 +165,9 @@ def hold_run(engine: Engine, run_no: int, *, holder: str) -> Claim:
     """
     with engine.begin() as connection:
         store_of(engine.dialect).take_turns(connection)
-        settles_in = refuse_held(connection, run_no, holder=holder)
+        holds = refuse_held(connection, run_no, holder=holder)
         same = {"state": runs.c.state}
-        return _take(
-            connection, run_no, None, holder=holder, lease=LEASE, settles_in=settles_in, began=same, meant=false()
-        )
+        return _take(connection, run_no, None, holder=holder, lease=LEASE, holds=holds, began=same, meant=false())
 
 
 def _take(  # noqa: PLR0913 - who takes what, and for how long
@@ -173,7 +177,7 @@ def _take(  # noqa: PLR0913 - who takes what, and for how long
     *,
     holder: str,
     lease: float,
-    settles_in: float,
+    holds: Holds,
     began: Mapping[str, Any],
     meant: ColumnElement[bool],
 ) -> Claim:
@@ -195,7 +199,11 @@ def _take(  # noqa: PLR0913 - who takes what, and for how long
     taken = connection.execute(
         update(shards)
         .where(wanted)
-        .values(epoch=shards.c.epoch + 1, holder=holder, lease_until=store.clock() + lease if term else None)
+        .values(
+            epoch=shards.c.epoch + 1,
+            holder=settling(holder, holds.server_time + holds.settles_in) if holds.settles_in > 0 else holder,
+            lease_until=store.clock() + lease if term else None,
+        )
         .returning(shards)
     ).all()
     if term is not None:
@@ -235,7 +243,8 @@ def _take(  # noqa: PLR0913 - who takes what, and for how long
         ),
         owners_read=taken_run.mode.knows_owners,
         lease=term,
-        settles_in=settles_in,
+        settles_in=holds.settles_in,
+        server_time=holds.server_time,
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, exists, func, insert, literal, or_, select, true, union, update
 
+from worker.ledger.fences import fenced
 from worker.ledger.runs import UNDO, as_run, worked_until
 from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, results, runs, same_row, same_shard, shards, unsettled
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from worker.claim import Claim
     from worker.ledger.runs import Run
 
 __all__ = ["doubt_open_rows", "doubt_rows", "mark_doubtful", "mark_left_since"]
@@ -24,12 +26,15 @@ _CLOCKS_APART: Final = 3600.0
 """Seconds by which the clocks of machines that share a ledger may differ."""
 
 
-def doubt_open_rows(engine: Engine, run_no: int) -> None:
+def doubt_open_rows(engine: Engine, run_no: int, *, claim: Claim | None = None) -> None:
     """Have every row without a result read back before it is sent.
 
     For a ledger that was restored from a backup: its marks are older than what was sent (DESIGN 11.8).
+
+    Raises:
+        FenceLostError: the claim, where there is one, is gone; nothing was changed.
     """
-    with engine.begin() as connection:
+    with fenced(engine, claim) as connection:
         doubt_rows(connection, run_no)
 
 

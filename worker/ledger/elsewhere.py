@@ -8,6 +8,7 @@ from sqlalchemy import exists, func, literal, select
 
 from worker.errors import ConfigError
 from worker.ledger.decided import decide, sentinel
+from worker.ledger.fences import fenced
 from worker.ledger.repeats import dispute_late
 from worker.ledger.tables import inputs, results, same_row, same_shard, shards, unsettled
 from worker.models import Outcome
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.sql.elements import ColumnElement
 
+    from worker.claim import Claim
     from worker.ledger.runs import Run
 
 __all__ = ["judge_workspaces"]
 
 
-def judge_workspaces(engine: Engine, run: Run, workspace_id: str, *, only: bool, now: float) -> int:
+def judge_workspaces(  # noqa: PLR0913 - what it goes by
+    engine: Engine, run: Run, workspace_id: str, *, only: bool, now: float, claim: Claim | None = None
+) -> int:
     """Decide what the workspace of the API key decides of unsent rows; how many that are.
 
     Rows for one credential that turn out to be in different workspaces are a conflict.
@@ -32,11 +36,13 @@ def judge_workspaces(engine: Engine, run: Run, workspace_id: str, *, only: bool,
         workspace_id: the API key's.
         only: the key is all there is, so that rows that name another workspace are `invalid`.
         now: Unix seconds.
+        claim: under which it is decided; None where nobody can take the run away.
 
     Raises:
+        FenceLostError: the claim is gone; nothing was decided.
         ConfigError: such a row may have been sent, with another key.
     """
-    with engine.begin() as connection:
+    with fenced(engine, claim) as connection:
         decided = dispute_late(connection, run.run_no, home=workspace_id, now=now)
         if only:
             decided += _reject_others(connection, run, workspace_id, now=now)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import exists, func, select, true
 
 from worker.errors import LedgerHeldError
-from worker.ledger.holders import describe, is_alive, is_dead, is_same, timeout_of
+from worker.ledger.holders import describe, is_alive, is_dead, is_released, is_same, settles_at, timeout_of
 from worker.ledger.store import store_of
 from worker.ledger.tables import runs, shards
 
@@ -27,15 +27,17 @@ class Holds:
     reasons: Mapping[int, str] = field(default_factory=dict)
     """Shard -> who has it, or its workspace, in hand; those that are free do not stand here."""
     settles_in: float = 0.0
-    """Seconds until nothing can be under way any more of a former holder whose lease ran out and who may still live;
-    0.0: nothing is."""
+    """Seconds until nothing can be under way any more of a former holder whose lease ran out and who may still live, or
+    of one before it whom it had to wait for itself, or of one that was cut off; 0.0: nothing is."""
+    server_time: float = 0.0
+    """Unix seconds by the ledger's server; 0.0 where the store has no leases."""
 
 
-def refuse_held(connection: Connection, run_no: int, numbers: Sequence[int] | None = None, *, holder: str) -> float:
+def refuse_held(connection: Connection, run_no: int, numbers: Sequence[int] | None = None, *, holder: str) -> Holds:
     """See that no live process but `holder` has these shards (all for None), or works on their workspaces.
 
     Returns:
-        `Holds.settles_in`.
+        What is known of holders, none of whom stands in the way.
 
     Raises:
         LedgerHeldError: one has; the message names it.
@@ -43,7 +45,7 @@ def refuse_held(connection: Connection, run_no: int, numbers: Sequence[int] | No
     holds = look_for_holders(connection, run_no, numbers, holder=holder)
     for reason in holds.reasons.values():
         raise LedgerHeldError(reason)
-    return holds.settles_in
+    return holds
 
 
 def look_for_holders(
@@ -56,23 +58,27 @@ def look_for_holders(
     store = store_of(connection.dialect)
     if not store.has_leases:
         return Holds()
+    now = float(connection.execute(select(store.clock())).scalar_one())
     leased = _leased(connection, run_no)
     if not leased:
-        return Holds()
+        return Holds(server_time=now)
     wanted = _Wanted(connection, run_no, numbers)
     known = _Holders(holder)
     reasons: dict[int, str] = {}
     settles_in = 0.0
     for row in leased:
         hindered, is_ours = wanted.hindered_by(row)
-        if not hindered or known.gone(row.holder):
+        if not hindered:
+            continue
+        settles_in = max(settles_in, settles_at(row.holder) - now)
+        if known.gone(row.holder):
             continue
         if row.left > 0 and row.state == "open":
             for shard in hindered:
                 reasons.setdefault(shard, _reason(row, is_ours=is_ours))
         else:  # of whatever run: one that was taken over may have sent rows that are this run's now
             settles_in = max(settles_in, known.timeout(row.holder) + row.left)
-    return Holds(reasons, settles_in)
+    return Holds(reasons, settles_in, now)
 
 
 def find_worker(engine: Engine, run_no: int) -> str | None:
@@ -152,7 +158,7 @@ class _Holders:
     def gone(self, said: str | None) -> bool:
         """Whether it is the one that asks, or has ended."""
         if said not in self._gone:
-            self._gone[said] = is_same(said, self._own) or is_dead(said)
+            self._gone[said] = is_same(said, self._own) or is_dead(said) or is_released(said)
         return self._gone[said]
 
     def timeout(self, said: str | None) -> float:

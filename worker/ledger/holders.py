@@ -12,7 +12,20 @@ from typing import Any
 
 import psutil
 
-__all__ = ["describe", "holder", "is_alive", "is_dead", "is_same", "timeout_of"]
+__all__ = [
+    "describe",
+    "holder",
+    "is_alive",
+    "is_dead",
+    "is_released",
+    "is_same",
+    "released",
+    "settles_at",
+    "settling",
+    "timeout_of",
+]
+
+_NOT_WHO = frozenset({"timeout", "settles_at"})
 
 
 def holder(*, timeout: float | None = None, part: str | None = None) -> str:
@@ -48,9 +61,36 @@ def timeout_of(said: str | None) -> float | None:
     return None
 
 
+def settling(said: str, moment: float) -> str:
+    """This holder, and until when it has to wait for others' requests, so that whoever takes over from it waits on.
+
+    `moment` is in Unix seconds by the ledger's server.
+    """
+    return json.dumps({**json.loads(said), "settles_at": moment})
+
+
+def released(moment: float) -> str:
+    """Nobody any more, but until this moment (likewise) requests may be under way."""
+    return json.dumps({"settles_at": moment})
+
+
+def is_released(said: str | None) -> bool:
+    """Whether that is what was said."""
+    with contextlib.suppress(ValueError, TypeError):
+        return "pid" not in json.loads(said or "")
+    return False
+
+
+def settles_at(said: str | None) -> float:
+    """Until when requests may be under way that this holder has to wait for, or has left; 0.0: there are none."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return float(json.loads(said or "")["settles_at"])
+    return 0.0
+
+
 def _identity(said: str) -> object:
     with contextlib.suppress(ValueError, TypeError, AttributeError):
-        return {name: value for name, value in json.loads(said).items() if name != "timeout"}
+        return {name: value for name, value in json.loads(said).items() if name not in _NOT_WHO}
     return said
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, case, delete, exists, func, insert, literal, or_, select
 
+from worker.ledger.fences import fenced
 from worker.ledger.runs import worked_until
 from worker.ledger.store import store_of
 from worker.ledger.tables import (
@@ -29,9 +30,10 @@ from worker.models import Outcome
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Select
 
+    from worker.claim import Claim
     from worker.ledger.runs import Run
 
-__all__ = ["INTENTION", "Intention", "decide_by_owners", "unread_shards", "wanted_by_sync", "word_of"]
+__all__ = ["INTENTION", "Intention", "decide_by_owners", "unread_shards", "wanted_by_sync"]
 
 
 class Intention(StrEnum):
@@ -166,8 +168,12 @@ _DECISIONS: Final[dict[Intention, tuple[Outcome, bool | None, str]]] = {
 _REFUSED: Final = "and takeover is refused; nothing was changed. `--takeover allow` replaces owners"
 
 
-def decide_by_owners(engine: Engine, run: Run) -> int:
-    """Give a result to every row that, by the owner that was read, is not to be sent; how many (DESIGN 5)."""
+def decide_by_owners(engine: Engine, run: Run, *, claim: Claim | None = None) -> int:
+    """Give a result to every row that, by the owner that was read, is not to be sent; how many (DESIGN 5).
+
+    Raises:
+        FenceLostError: the claim under which owners were read, where there is one, is gone; nothing was decided.
+    """
     decided = dict(_DECISIONS)
     if run.mode.takeover_refused:
         decided[Intention.TAKEOVER] = (Outcome.CONFLICT, False, "")
@@ -201,7 +207,7 @@ def decide_by_owners(engine: Engine, run: Run) -> int:
             or_(*(word_of(key) == INTENTION for key in decided)),
         )
     )
-    with engine.begin() as connection:
+    with fenced(engine, claim) as connection:
         statement = insert(results).from_select(list(columns), query).execution_options(preserve_rowcount=True)
         decided_rows = int(connection.execute(statement).rowcount)
         store_of(connection.dialect).note_sizes(connection)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import delete, func, insert, select, true, update
 
 from worker.errors import RunNotFoundError
+from worker.ledger.fences import fenced
 from worker.ledger.mode import How
 from worker.ledger.store import store_of
 from worker.ledger.tables import metadata, results, runs, unsettled
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row
     from sqlalchemy.sql.elements import ColumnElement
 
+    from worker.claim import Claim
     from worker.ledger.mode import Mode
 
 __all__ = [
@@ -262,9 +264,14 @@ def note_stop(  # noqa: PLR0913 - the columns of one row
     message: str | None,
     seconds: float,
     now: float,
+    claim: Claim | None = None,
 ) -> Run:
-    """End an execution; a finished run's `unsettled` notes are dropped."""
-    with engine.begin() as connection:
+    """End an execution; a finished run's `unsettled` notes are dropped.
+
+    Raises:
+        FenceLostError: the claim, where there is one, is gone: whoever has it ends the run.
+    """
+    with fenced(engine, claim) as connection:
         end_execution(connection, run_no, finished=finished, cause=cause, message=message, seconds=seconds, now=now)
         store_of(engine.dialect).note_sizes(connection)
     return get_run(engine, run_no)
@@ -283,7 +290,8 @@ def end_execution(  # noqa: PLR0913 - likewise
     """`note_stop`, within a transaction."""
     connection.execute(
         update(runs)
-        .where(runs.c.run_no == run_no, runs.c.state != "superseded")  # which was for good, whoever ends it late
+        # Which were for good, whoever ends it late.
+        .where(runs.c.run_no == run_no, runs.c.state.not_in(["superseded", "finished"]))
         .values(
             state="finished" if finished else "open",
             stop_cause=cause,

@@ -13,6 +13,7 @@ from sqlalchemy import and_, bindparam, null, select, update
 
 from worker.errors import FenceLostError
 from worker.leases import Lease
+from worker.ledger.holders import released
 from worker.ledger.statements import Statement
 from worker.ledger.store import store_of
 from worker.ledger.tables import DETAIL_COLUMNS, results, shards, unsettled
@@ -63,6 +64,10 @@ class ShardWriter:
         unexpired = and_(held, shards.c.lease_until > store.clock())
         self._renew = Statement.build(update(shards).where(unexpired).values(lease_until=store.clock() + term), dialect)
         self._return = Statement.build(update(shards).where(held).values(lease_until=null()), dialect)
+        left = bindparam("left_by", type_=shards.c.holder.type)
+        self._leave = Statement.build(
+            update(shards).where(held).values(lease_until=store.clock(), holder=left), dialect
+        )
         self._forget = Statement.build(
             unsettled.delete().where(unsettled.c.run_no == bindparam("of_run"), unsettled.c.row == bindparam("of_row")),
             dialect,
@@ -105,13 +110,18 @@ class ShardWriter:
             raise
         lease.renewed(asked_at)
 
-    def give_back(self) -> None:
-        """Let anybody take the shards at once; of those that were taken already, nothing changes."""
+    def give_back(self, settles_at: float = 0.0) -> None:
+        """Let anybody take the shards at once; of those that were taken already, nothing changes.
+
+        `settles_at`: until then, by the server's clock, requests may be under way that whoever takes them waits for;
+        0.0: there are none.
+        """
         if self._lease is None:
             return
+        statement, values = (self._leave, {"left_by": released(settles_at)}) if settles_at else (self._return, {})
 
         def release(cursor: Any, _again: bool) -> None:  # noqa: ANN401, FBT001 - as the session calls it
-            self._change(cursor, self._return, {shard: {} for shard in self._epochs})
+            self._change(cursor, statement, dict.fromkeys(self._epochs, values))
 
         self._session.write(release)
         self._lease.lost()
