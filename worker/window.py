@@ -66,7 +66,6 @@ class ShardQueue:
 
     __slots__ = (
         "_asked",
-        "_least",
         "_sent_since_ask",
         "ahead",
         "details_due",
@@ -96,7 +95,6 @@ class ShardQueue:
         self.unasked = 0
         self.ahead = 0
         """Rows within a mark, committed or asked for, that were not taken."""
-        self._least = least
         self.target = least
         """Rows that the mark should run ahead."""
         self.fetched_through = dispatched_through
@@ -123,15 +121,12 @@ class ShardQueue:
     def next_mark(self, room: int) -> tuple[int, int] | None:
         """The row up to which the mark should be raised now and how many more rows that lets go, or None.
 
-        The mark runs `target` rows ahead. A shard that runs dry before the commit is back doubles its target,
-        one that hardly moves halves it: a quick service never waits for a mark, and a slow one leaves few rows
-        in doubt.
+        The mark runs `target` rows ahead. A shard that runs dry before the commit is back doubles its target: a quick
+        service never waits for a mark, and a slow one leaves few rows in doubt.
         """
         ahead = self.ahead
         if not self.granted and self._sent_since_ask and ahead <= self.target:
             self.target = min(2 * self.target, FETCH)
-        elif self._sent_since_ask * 4 < self.target > self._least and not self.unasked:
-            self.target //= 2
         if ahead * 2 > self.target:
             return None
         count = min(self.unasked, room, self.target - ahead)
