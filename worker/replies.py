@@ -34,7 +34,7 @@ _LONGEST_LOOK: Final = 4096
 """Bytes of a reply that is not Seam's, of which some are told."""
 _MOST_UNREADABLE: Final = 0.1
 """Share of characters that are none: more than another encoding than UTF-8 makes of a page."""
-_UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+_UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+")
 
 
 class Reading(NamedTuple):
@@ -173,5 +173,5 @@ def _fields(validation_errors: dict[str, object]) -> str:
 
 
 def tidy(text: str) -> str:
-    """One line, at most 500 characters, without control characters: safe in a log, a table and a terminal."""
+    """One line, at most 500 characters, of characters that UTF-8 has and that control nothing."""
     return " ".join(_UNTIDY.sub(" ", text).split())[:LONGEST_MESSAGE]
