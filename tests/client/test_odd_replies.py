@@ -38,7 +38,6 @@ def test_tidy_leaves_nothing_that_cannot_be_stored_or_shown(odd: int) -> None:
         "Sat, 01 Jan 10000000000000000000000 00:00:00 GMT",
         "1 Jan 2015 9999999999999999999999:00:00",
         "Wed, 21 Oct 99999 07:28:00 GMT",
-        "Mon, 01 Jan 0001 00:00:00 +2359",
         "nan",
         "1e400",
         "9" * 5000,
