@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from worker.lenient import read_leniently
 from worker.models import Call, StopCause, Verdict
 from worker.seam import AssignReply, ErrorReply, ListReply, UserReply
 
@@ -35,6 +36,17 @@ _LONGEST_LOOK: Final = 4096
 _MOST_UNREADABLE: Final = 0.1
 """Share of characters that are none: more than another encoding than UTF-8 makes of a page."""
 _UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+")
+
+
+_NUL: Final = b"\\u0000"
+"""How JSON writes it, and the only way in which it can."""
+_MODELS: Final[dict[Call, type[AssignReply | UserReply | ListReply]]] = {
+    Call.ASSIGN: AssignReply,
+    Call.UNASSIGN: AssignReply,
+    Call.GET: AssignReply,
+    Call.GET_USER: UserReply,
+    Call.LIST: ListReply,
+}
 
 
 class Reading(NamedTuple):
@@ -95,32 +107,35 @@ def _judge(status: int, *, is_seams: bool) -> tuple[Verdict, StopCause | None]:
 
 
 def _success(call: Call, status: int, body: bytes) -> Reading:
-    if call is Call.ASSIGN or call is Call.UNASSIGN:
-        if status == _NO_CONTENT or (len(body) < _LONGEST_VOID and body.strip() in _VOID_BODIES):
-            return Reading(Verdict.DONE)
-        try:
-            reply = AssignReply.model_validate_json(body)
-        except ValidationError as error:
-            return _unusable(body, error)
-        if reply.acs_credential is None and not (reply.ok or (reply.ok is None and not reply.model_extra)):
-            return _said_no(body)  # it says something else, an error perhaps
-        return _said_no(body) if reply.ok is False else Reading(Verdict.DONE, reply.acs_credential)
+    if (call is Call.ASSIGN or call is Call.UNASSIGN) and (
+        status == _NO_CONTENT or (len(body) < _LONGEST_VOID and body.strip() in _VOID_BODIES)
+    ):
+        return Reading(Verdict.DONE)
+    model = _MODELS[call]
     try:
-        if call is Call.GET:
-            found = AssignReply.model_validate_json(body)
-            if found.ok is False or found.acs_credential is None:
-                return _said_no(body)
-            return Reading(Verdict.DONE, found.acs_credential)
-        if call is Call.GET_USER:
-            person = UserReply.model_validate_json(body)
-            return _said_no(body) if person.ok is False else Reading(Verdict.DONE, user=person.acs_user)
-        page = ListReply.model_validate_json(body)
+        reply = model.model_validate_json(body)
     except ValidationError as error:
-        return _unusable(body, error)
-    if page.ok is False:
+        fit = read_leniently(model, body)
+        return _unusable(body, error) if fit is None else _read(call, fit, body)
+    if _NUL in body:
+        fit = read_leniently(model, body)
+        return _said_no(body) if fit is None else _read(call, fit, body)
+    return _read(call, reply, body)
+
+
+def _read(call: Call, reply: AssignReply | UserReply | ListReply, body: bytes) -> Reading:
+    """What a success says that has its route's form."""
+    if reply.ok is False:
         return _said_no(body)
-    cursor = page.pagination.next_page_cursor if page.pagination.has_next_page else None
-    return Reading(Verdict.DONE, credentials=page.acs_credentials, next_page_cursor=cursor)
+    if isinstance(reply, AssignReply):
+        credential = reply.acs_credential
+        if credential is None and (call is Call.GET or not (reply.ok or (reply.ok is None and not reply.model_extra))):
+            return _said_no(body)  # it says something else, an error perhaps
+        return Reading(Verdict.DONE, credential)
+    if isinstance(reply, UserReply):
+        return Reading(Verdict.DONE, user=reply.acs_user)
+    cursor = reply.pagination.next_page_cursor if reply.pagination.has_next_page else None
+    return Reading(Verdict.DONE, credentials=reply.acs_credentials, next_page_cursor=cursor)
 
 
 def _unusable(body: bytes, error: ValidationError) -> Reading:
@@ -149,7 +164,7 @@ def _error(body: bytes) -> ErrorReply | None:
     try:
         return ErrorReply.model_validate_json(body)
     except ValidationError:
-        return None
+        return read_leniently(ErrorReply, body)
 
 
 def _excerpt(body: bytes) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.client.raw_server import reply, says, serving
-from tests.client.test_wire import FULL, assign_at
-from worker.models import Verdict
-from worker.replies import tidy
+from tests.client.test_wire import FULL, JOB, assign_at
+from worker.models import Attempt, Call, Verdict
+from worker.outcomes import assigned
+from worker.replies import Reading, read_reply, tidy
 from worker.retry import parse_retry_after
 
 NOW = datetime(2026, 8, 21, 9, tzinfo=UTC)
@@ -56,3 +58,112 @@ def test_a_retry_after_that_is_a_date() -> None:
     assert parse_retry_after(later, now=NOW) == 90.0
     assert parse_retry_after("Fri, 21 Aug 2026 11:01:00 +0200", now=NOW) == 60.0
     assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT", now=NOW) == 0.0
+
+
+def credential(**fields: object) -> dict[str, object]:
+    """The credential of `JOB`, given to its person, with whatever else is to stand in it."""
+    return {"acs_credential_id": JOB.acs_credential_id, "acs_user_id": JOB.user_id, **fields}
+
+
+def read(call: Call, body: object, status: int = 200) -> Reading:
+    """What a reply without a request id says."""
+    return read_reply(call, status, json.dumps(body).encode(), has_request_id=False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"warnings": None, "errors": None}, {"warnings": (), "errors": ()}),
+        ({"warnings": {"warning_code": "x"}, "errors": "none"}, {"warnings": (), "errors": ()}),
+        ({"code": 1234, "card_number": 5.5}, {"code": "1234", "card_number": "5.5"}),
+        ({"is_issued": "maybe", "issued_at": 17}, {"is_issued": None, "issued_at": "17"}),
+        ({"display_name": ["x"], "access_method": True}, {"display_name": None, "access_method": None}),
+        ({"visionline_metadata": [], "starts_at": {}}, {"visionline_metadata": None, "starts_at": None}),
+        ({"display_name": "half a smile \ud83d"}, {"display_name": "half a smile \ufffd"}),
+        ({"display_name": "a\0b", "access_method": "\0"}, {"display_name": "a\ufffdb", "access_method": "\ufffd"}),
+    ],
+)
+@pytest.mark.parametrize("call", [Call.ASSIGN, Call.GET, Call.LIST])
+def test_what_decides_nothing_fails_no_reply(call: Call, fields: dict[str, object], found: dict[str, object]) -> None:
+    """A reply that names the credential and its owner says enough, whatever else stands in it."""
+    one = credential(**fields)
+    reading = read(call, {"acs_credentials": [one], "ok": True} if call is Call.LIST else {"acs_credential": one})
+    assert reading.verdict is Verdict.DONE
+    told = reading.credential or reading.credentials[0]
+    assert (told.acs_credential_id, told.acs_user_id) == (JOB.acs_credential_id, JOB.user_id)
+    assert {name: getattr(told, name) for name in found} == found
+
+
+def test_odd_warnings_are_not_lost() -> None:
+    """What cannot be read of one is left out, the warning itself is not."""
+    odd = [{"warning_code": None, "message": None}, "x", None, {"warning_code": 5, "new_code": 1234, "message": "1234"}]
+    told = read(Call.ASSIGN, {"acs_credential": credential(warnings=odd, errors=[{"error_code": 7}])}).credential
+    assert told is not None
+    assert [(each.warning_code, each.message) for each in told.warnings] == [
+        ("unknown", ""),
+        ("unknown", "x"),
+        ("unknown", ""),
+        ("5", "1234"),
+    ]
+    assert [each.error_code for each in told.errors] == ["7"]
+    result = assigned(JOB, Attempt(Call.ASSIGN, Verdict.DONE, 1.0, 0.1, 200), told, include_codes=False)
+    assert "1234" not in (result.warnings or "")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"acs_credential_id": 7},
+        {"acs_user_id": 7},
+        {"acs_user_id": ["22222222-2222-2222-2222-222222222222"]},
+        {"user_identity_id": {}},
+        {"workspace_id": 7},
+        {"acs_system_id": False},
+    ],
+)
+def test_an_id_that_is_no_text_is_not_guessed(fields: dict[str, object]) -> None:
+    """Whose the credential is must be told as it should be."""
+    reading = read(Call.GET, {"acs_credential": credential(code=1234, **fields)})
+    assert (reading.verdict, reading.error_type) == (Verdict.AMBIGUOUS, "unusable_reply")
+
+
+def test_no_id_becomes_another_by_what_cannot_be_stored() -> None:
+    """A NUL is replaced, not left out: else a stranger's id could become the row's."""
+    told = read(Call.GET, {"acs_credential": credential(acs_user_id=JOB.user_id + "\0")}).credential
+    assert told is not None
+    assert told.acs_user_id == JOB.user_id + "\ufffd"
+
+
+def test_a_result_holds_nothing_that_a_database_refuses() -> None:
+    """PostgreSQL stores no NUL, wherever in a credential it stood."""
+    texts = dict.fromkeys(("display_name", "access_method", "external_type", "starts_at"), "a\0b")
+    odd = [{"warning_code": "a\0b", "message": "\0x", "a\0": "\0"}]
+    one = credential(**texts, code="98\x0076", warnings=odd, errors=[{"error_code": "\0"}])
+    reading = read(Call.ASSIGN, {"acs_credential": one})
+    attempt = Attempt(Call.ASSIGN, Verdict.DONE, 1.0, 0.1, 200, credential=reading.credential)
+    for include_codes in (False, True):
+        result = assigned(JOB, attempt, reading.credential, include_codes=include_codes)
+        assert result.display_name == "a\ufffdb"
+        assert not any("\0" in value or "\\u0000" in value for value in result if isinstance(value, str))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"type": "acs_user_not_found", "message": None},
+        {"type": "acs_user_not_found", "message": ["x"], "validation_errors": ["y"]},
+        {"type": "acs_user_not_found", "message": "\udc80", "validation_errors": 5},
+    ],
+)
+def test_an_error_of_odd_shape_is_seams_all_the_same(error: dict[str, object]) -> None:
+    """A 404 without a request id, in Seam's form, is of the row and not of the URL."""
+    reading = read(Call.ASSIGN, {"error": error}, 404)
+    assert (reading.verdict, reading.error_type) == (Verdict.REFUSED, "acs_user_not_found")
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b'{"acs_credential": ' + b"9" * 5000 + b"}"])
+@pytest.mark.parametrize("call", list(Call))
+def test_no_reply_is_too_odd_to_be_judged(call: Call, body: bytes) -> None:
+    """However deep or long."""
+    assert read_reply(call, 200, body, has_request_id=False).verdict is Verdict.AMBIGUOUS
+    assert read_reply(call, 400, body, has_request_id=False).verdict is Verdict.REFUSED
