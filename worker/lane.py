@@ -145,10 +145,11 @@ class Lane:
             self.throttle.lost(now, sent_at)
             endpoint.breaker.failed(now)
         else:
-            self.successes += 1
-            self._trouble_since = None
             self.throttle.completed(now, sent_at)
             endpoint.breaker.succeeded(now)
+            if verdict is not Verdict.FORBIDDEN:  # which tells nothing of the lane until the key has been tried
+                self.successes += 1
+                self._trouble_since = None
             return
         if self._trouble_since is None:
             self._trouble_since = now

@@ -228,7 +228,8 @@ class OwnerReader:
                 gone = attempt.status == HTTPStatus.NOT_FOUND
                 return Reading(Owner.GONE if gone else Owner.UNTOLD, attempt)
             case Verdict.FORBIDDEN:
-                return Reading(Owner.UNTOLD, attempt) if await self.key_works(row, attempt) else None
+                told = await self.judge_refusal(row, attempt)
+                return None if told is None else Reading(Owner.UNTOLD, told)
             case Verdict.LIMITED:
                 row.failures = 0
                 return None
@@ -236,18 +237,26 @@ class OwnerReader:
                 return self._count_read(row, attempt)
 
     def _count_read(self, row: RowState, attempt: Attempt) -> Reading | None:
+        return Reading(Owner.UNTOLD, attempt) if self._is_last_read(row, attempt) else None
+
+    def _is_last_read(self, row: RowState, attempt: Attempt) -> bool:
+        """Count a reading that failed; whether the row's tries are used up by it."""
         row.failures += 1
         if not is_service_failure(attempt) or row.lane.successes > row.seen_successes:
             row.reads_spent += 1
         row.seen_successes = row.lane.successes
-        return Reading(Owner.UNTOLD, attempt) if row.reads_spent >= self._rules.max_attempts else None
+        return row.reads_spent >= self._rules.max_attempts
 
-    async def key_works(self, row: RowState, refusal: Attempt) -> bool:
-        """After a 403 of Seam's: whether the key may read at all. If not, the workspace stops (DESIGN 11.10)."""
+    async def judge_refusal(self, row: RowState, refusal: Attempt) -> Attempt | None:
+        """What a 403 of Seam's comes to, after a look whether the key may read at all (DESIGN 11.10).
+
+        The refusal itself where the key works: it is the row's own. The refusal as one that may pass where nobody could
+        tell as often as a row is tried. None: ask again. If the key may do nothing, the workspace stops.
+        """
         workspace = row.job.workspace_id
         probe = await self._road.read(row, partial(self._sender.list_page, workspace, limit=1), retry=row.failures > 0)
         if probe.verdict is Verdict.DONE:
-            return True
+            return refusal
         if probe.verdict in {Verdict.FORBIDDEN, Verdict.REFUSED, Verdict.HALT}:
             self._road.halt(
                 row,
@@ -256,5 +265,10 @@ class OwnerReader:
                 "check its rights, then run the same command again",
             )
             raise RowStopped
-        row.failures += 1
-        return False
+        if probe.verdict is Verdict.LIMITED:
+            row.failures = 0
+            return None
+        if not self._is_last_read(row, probe):
+            return None
+        message = f"{refusal.error_message} (if the key works at all could not be told: {probe.error_type})"
+        return refusal._replace(verdict=Verdict.AMBIGUOUS, error_message=message)

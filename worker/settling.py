@@ -136,8 +136,10 @@ class Settler:
             case Verdict.REFUSED:
                 return outcomes.failed(row.job, attempt, row.tries())
             case Verdict.FORBIDDEN:
-                if await self.reader.key_works(row, attempt):
-                    return outcomes.failed(row.job, attempt, row.tries())
+                told = await self.reader.judge_refusal(row, attempt)
+                if told is not None:
+                    return outcomes.failed(row.job, told, row.tries())
+                row.unjudged = attempt  # asked about again, and not sent again
             case Verdict.HALT:
                 raise RowStopped
         return None

@@ -48,6 +48,8 @@ class Fault(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     HALT = "halt"
+    UNUSABLE = "unusable"
+    """A success that says nothing of use."""
 
 
 _APPLIED = frozenset({Fault.APPLIED_AND_LOST, Fault.APPLIED_5XX, Fault.VOID, Fault.OTHER_NAMED})
@@ -63,6 +65,7 @@ _REPLIES: dict[Fault, tuple[Verdict, int | None, str]] = {
     Fault.FORBIDDEN: (Verdict.FORBIDDEN, 403, "forbidden"),
     Fault.NOT_FOUND: (Verdict.REFUSED, 404, "acs_credential_not_found"),
     Fault.HALT: (Verdict.HALT, 401, "unauthorized"),
+    Fault.UNUSABLE: (Verdict.AMBIGUOUS, 200, "unusable_reply"),
 }
 
 
@@ -194,6 +197,9 @@ class MemorySeam:
         await asyncio.sleep(0)
         if self.forbidden_list:
             return _reply(Call.LIST, Fault.FORBIDDEN)
+        fault = self._fault(Call.LIST, "")
+        if fault in _REPLIES:
+            return _reply(Call.LIST, fault)
         page = tuple(self._credential(credential) for credential in list(self.owners)[:limit])
         return Attempt(Call.LIST, Verdict.DONE, time.time(), 0.0, 200, "req", credentials=page)
 
