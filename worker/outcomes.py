@@ -29,13 +29,16 @@ class Tries:
 
 
 def names_another(job: Job, credential: AcsCredential | None) -> bool:
-    """Whether the reply names another credential, or another person, than was asked for."""
+    """Whether the reply names another credential than was asked for, or another person, or nobody at all."""
     if credential is None:
         return False
     if credential.acs_credential_id != job.acs_credential_id:
         return True
+    is_nobodys = credential.acs_user_id is None and credential.user_identity_id is None
     if job.unassign:
         return credential.acs_user_id is not None
+    if is_nobodys:
+        return True
     named = credential.acs_user_id if job.user_key is UserKey.ACS_USER else credential.user_identity_id
     return named is not None and named != job.user_id
 

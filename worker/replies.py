@@ -125,17 +125,21 @@ def _success(call: Call, status: int, body: bytes) -> Reading:
 
 def _read(call: Call, reply: AssignReply | UserReply | ListReply, body: bytes) -> Reading:
     """What a success says that has its route's form."""
-    if reply.ok is False:
+    if reply.ok is False or reply.error is not None:
         return _said_no(body)
     if isinstance(reply, AssignReply):
         credential = reply.acs_credential
-        if credential is None and (call is Call.GET or not (reply.ok or (reply.ok is None and not reply.model_extra))):
-            return _said_no(body)  # it says something else, an error perhaps
+        if credential is None and (call is Call.GET or not (reply.ok or _is_void(reply))):
+            return _said_no(body)  # it says something else
         return Reading(Verdict.DONE, credential)
     if isinstance(reply, UserReply):
         return Reading(Verdict.DONE, user=reply.acs_user)
     cursor = reply.pagination.next_page_cursor if reply.pagination.has_next_page else None
     return Reading(Verdict.DONE, credentials=reply.acs_credentials, next_page_cursor=cursor)
+
+
+def _is_void(reply: AssignReply) -> bool:
+    return not reply.model_extra and "error" not in reply.model_fields_set
 
 
 def _unusable(body: bytes, error: ValidationError) -> Reading:

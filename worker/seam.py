@@ -111,11 +111,12 @@ class AcsUser(BaseModel):
 
 
 class AssignReply(BaseModel):
-    """A 2xx of assign, unassign and get; void replies have neither field."""
+    """A 2xx of assign, unassign and get; void replies have no field of it. A 2xx with an error is none."""
 
     model_config = _OPEN
 
     acs_credential: AcsCredential | None = None
+    error: Any = Field(default=None, repr=False)
     ok: bool | None = None
 
 
@@ -125,6 +126,7 @@ class UserReply(BaseModel):
     model_config = _OPEN
 
     acs_user: AcsUser
+    error: Any = Field(default=None, repr=False)
     ok: bool | None = None
 
 
@@ -144,6 +146,7 @@ class ListReply(BaseModel):
 
     acs_credentials: tuple[AcsCredential, ...]
     pagination: Pagination = Pagination()
+    error: Any = Field(default=None, repr=False)
     ok: bool | None = None
 
 

@@ -150,7 +150,7 @@ class Settler:
             row.last = attempt._replace(
                 verdict=Verdict.AMBIGUOUS,
                 error_type="mismatched_reply",
-                error_message="the reply named another credential or person than was asked for",
+                error_message="the reply named another credential or person than was asked for, or nobody",
             )
             row.spent += 1
             row.failures += 1

@@ -44,6 +44,10 @@ class Fault(StrEnum):
     """Applied; the reply carries no credential."""
     OTHER_NAMED = "other_named"
     """Applied; the reply names another person."""
+    NOBODY_NAMED = "nobody_named"
+    """Applied; the reply names the credential, and nobody whose it is."""
+    NOBODY_NAMED_NOT_APPLIED = "nobody_named_not_applied"
+    """Likewise, and it tells the truth."""
     REFUSED = "refused"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
@@ -52,7 +56,7 @@ class Fault(StrEnum):
     """A success that says nothing of use."""
 
 
-_APPLIED = frozenset({Fault.APPLIED_AND_LOST, Fault.APPLIED_5XX, Fault.VOID, Fault.OTHER_NAMED})
+_APPLIED = frozenset({Fault.APPLIED_AND_LOST, Fault.APPLIED_5XX, Fault.VOID, Fault.OTHER_NAMED, Fault.NOBODY_NAMED})
 _REPLIES: dict[Fault, tuple[Verdict, int | None, str]] = {
     Fault.NEVER_SENT: (Verdict.NEVER_SENT, None, "connection_refused"),
     Fault.LIMITED: (Verdict.LIMITED, 429, "rate_limited"),
@@ -151,6 +155,9 @@ class MemorySeam:
             self.events.append(("ambiguous", credential))
             named = {"acs_user_id": "somebody-else", "user_identity_id": "somebody-else"}
             return _done(Call.ASSIGN, self._credential(credential).model_copy(update=named))
+        if fault in {Fault.NOBODY_NAMED, Fault.NOBODY_NAMED_NOT_APPLIED}:
+            self.events.append(("ambiguous", credential))
+            return _done(Call.ASSIGN, self._credential(credential).model_copy(update={"acs_user_id": None}))
         return _done(Call.ASSIGN, self._credential(credential))
 
     async def unassign(self, job: Job) -> Attempt:

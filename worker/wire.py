@@ -154,6 +154,8 @@ class Wire:
             while message.code < _FIRST_FINAL and message.code != HTTPStatus.SWITCHING_PROTOCOLS:
                 message, content = await protocol.read()
             text = await _bounded(content, route.largest)
+            if text == b"" and _may_be_cut(message):
+                raise aiohttp.ClientPayloadError("the connection ended where a body may have begun")  # noqa: TRY301 - likewise
         except BaseException:
             connection.close()
             raise
@@ -185,6 +187,12 @@ class Wire:
         if connection.protocol is not None:
             connection.protocol.set_response_params(read_until_eof=True, auto_decompress=False)
         return connection
+
+
+def _may_be_cut(message: aiohttp.http.RawResponseMessage) -> bool:
+    """Whether no body may be half of a reply: a success that says nothing of its length, so that the end is its end."""
+    is_success = HTTPStatus.OK <= message.code < HTTPStatus.MULTIPLE_CHOICES and message.code != HTTPStatus.NO_CONTENT
+    return is_success and not message.chunked and _LENGTH not in message.headers
 
 
 async def _bounded(content: aiohttp.StreamReader, largest: int) -> bytes | None:

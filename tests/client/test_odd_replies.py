@@ -167,3 +167,51 @@ def test_no_reply_is_too_odd_to_be_judged(call: Call, body: bytes) -> None:
     """However deep or long."""
     assert read_reply(call, 200, body, has_request_id=False).verdict is Verdict.AMBIGUOUS
     assert read_reply(call, 400, body, has_request_id=False).verdict is Verdict.REFUSED
+
+
+@pytest.mark.parametrize("call", list(Call))
+@pytest.mark.parametrize("error", [{"type": "x", "message": "not done"}, "x", {}, 0])
+def test_a_success_that_tells_of_an_error_is_none(call: Call, error: object) -> None:
+    """Whatever else it says: it contradicts itself, so nobody knows."""
+    said = {
+        "acs_credential": credential(),
+        "acs_credentials": [credential()],
+        "acs_user": {"acs_user_id": JOB.user_id},
+        "ok": True,
+    }
+    assert read(call, said).verdict is Verdict.DONE
+    assert read(call, {**said, "error": None}).verdict is Verdict.DONE
+    reading = read(call, {**said, "error": error})
+    assert (reading.verdict, reading.error_type) == (Verdict.AMBIGUOUS, "unusable_reply")
+    assert read(call, {"ok": True, "error": error}).verdict is Verdict.AMBIGUOUS
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\r\nConnection: close", b"HTTP/1.0 201 Created"])
+async def test_a_success_cut_off_after_its_head_is_none(head: bytes) -> None:
+    """Without a length, the end of the connection is the end of the body: of which there may have been one."""
+    async with serving(says(head + b"\r\n\r\n", close=True)) as server:
+        attempt = await assign_at(server.url)
+    assert (attempt.verdict, attempt.error_type) == (Verdict.AMBIGUOUS, "reply_cut_short")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n{}",
+    ],
+)
+async def test_a_void_success_that_is_whole_is_one(raw: bytes) -> None:
+    """It says that there is no body, or ends one in order."""
+    async with serving(says(raw, close=True)) as server:
+        attempt = await assign_at(server.url)
+    assert attempt.verdict is Verdict.DONE
+
+
+async def test_a_refusal_cut_off_after_its_head_is_a_refusal() -> None:
+    """Its status says all."""
+    async with serving(says(b"HTTP/1.1 401 Unauthorized\r\n\r\n", close=True)) as server:
+        attempt = await assign_at(server.url)
+    assert attempt.verdict is Verdict.HALT
