@@ -36,7 +36,7 @@ def names_another(job: Job, credential: AcsCredential | None) -> bool:
         return True
     is_nobodys = credential.acs_user_id is None and credential.user_identity_id is None
     if job.unassign:
-        return credential.acs_user_id is not None
+        return not is_nobodys
     if is_nobodys:
         return True
     named = credential.acs_user_id if job.user_key is UserKey.ACS_USER else credential.user_identity_id

@@ -159,11 +159,12 @@ class OwnerReader:
         row.read_back = row.read_back or row.sent_before or row.ever_ambiguous
         row.failures = 0
         owner = credential.acs_user_id
+        is_nobodys = owner is None and credential.user_identity_id is None  # a person may be no user of this system
         if job.unassign:
-            return Reading(Owner.WANTED if owner is None else Owner.OTHER, attempt, owner)
+            return Reading(Owner.WANTED if is_nobodys else Owner.OTHER, attempt, owner)
         if job.user_key is UserKey.ACS_USER:
-            if owner is None:  # a person may have it who is no user of this system
-                return Reading(Owner.NOBODY if credential.user_identity_id is None else Owner.OTHER, attempt)
+            if owner is None:
+                return Reading(Owner.NOBODY if is_nobodys else Owner.OTHER, attempt)
             return Reading(Owner.WANTED if owner == job.user_id else Owner.OTHER, attempt, owner)
         if credential.user_identity_id is not None:
             return Reading(Owner.WANTED if credential.user_identity_id == job.user_id else Owner.OTHER, attempt, owner)
