@@ -1,15 +1,20 @@
-"""Details after void replies: the outcome is recorded already, only the detail columns are still to come."""
+"""Details after void replies: the outcome is recorded already, only the detail columns are still to come.
+
+A reading that speaks against the outcome is told in a sentence, and shows nobody as the row's person.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from worker import outcomes
 from worker.errors import RowStopped, innermost
-from worker.reading import RowState
+from worker.models import Verdict
+from worker.reading import Owner, Reading, RowState
 from worker.retry import until_settled
 
 if TYPE_CHECKING:
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
 
     from worker.lane import Lane
     from worker.models import Attempt, Job, Result
-    from worker.reading import Rules
+    from worker.reading import OwnerReader, Rules
     from worker.settling import Road, Settler
     from worker.supply import Supply
     from worker.window import ShardQueue
@@ -50,12 +55,13 @@ async def read_details(  # noqa: PLR0913 - the parts that it joins
     async def read(job: Job, lane: Lane) -> None:
         state = RowState(job, lane)
         with suppress(RowStopped):
-            reading = await until_settled(
-                partial(settler.reader.read_credential, state),
+            attempt, found = await until_settled(
+                partial(_look, settler.reader, state),
                 failures=lambda: state.failures,
                 sleep=partial(road.sleep, state),
             )
-            record(_given(job, outcomes.details(job, reading, include_codes=rules.include_codes), reading))
+            doubt = _doubt(job, found)
+            record(outcomes.details(job, attempt, include_codes=rules.include_codes, doubt=doubt))
 
     for queue in [queue for queue in queues if queue.details_due]:
         after_row = 0
@@ -72,8 +78,32 @@ async def read_details(  # noqa: PLR0913 - the parts that it joins
                 raise innermost(group) from group
 
 
-def _given(job: Job, result: Result, reading: Attempt) -> Result:
-    """The details without the person, if another one has the credential by now: this row gave it to nobody else."""
-    if not outcomes.names_another(job, reading.credential):
-        return result
-    return result._replace(assigned_acs_user_id=None, assigned_user_identity_id=None)
+async def _look(reader: OwnerReader, row: RowState) -> tuple[Attempt, Reading] | None:
+    """The credential as it is, and whose that makes it; None: try again."""
+    attempt = await reader.read_credential(row)
+    if attempt is None:
+        return None
+    if attempt.credential is None:
+        is_gone = attempt.verdict is Verdict.REFUSED and attempt.status == HTTPStatus.NOT_FOUND
+        return attempt, Reading(Owner.GONE if is_gone else Owner.UNTOLD, attempt)
+    found = await reader.judge_owner(row, attempt)
+    if attempt.credential.acs_credential_id != row.job.acs_credential_id:
+        attempt = attempt._replace(credential=None)  # what it says is of another one
+    return None if found is None else (attempt, found)
+
+
+def _doubt(job: Job, found: Reading) -> str | None:
+    """What speaks against the outcome that is recorded, which stays as it is: the service did accept the row."""
+    match found.owner:
+        case Owner.WANTED:
+            return None
+        case Owner.GONE:
+            return "a reading afterwards showed no such credential"
+        case Owner.UNTOLD:
+            return f"whose it is could not be read afterwards ({found.attempt.error_type})"
+        case Owner.NOBODY:
+            return "a reading afterwards showed that nobody has it"
+        case Owner.OTHER:
+            whose = "somebody" if job.unassign else "somebody else"
+            whose = f"user {found.acs_user_id}" if found.acs_user_id is not None else whose
+            return f"a reading afterwards showed that {whose} has it"

@@ -150,9 +150,21 @@ def _errors(credential: AcsCredential, secrets: tuple[str, ...]) -> str | None:
     )
 
 
-def details(job: Job, attempt: Attempt, *, include_codes: bool) -> Result:
-    """The detail columns of a row that was recorded before its credential could be read."""
-    return assigned(job, attempt, attempt.credential, include_codes=include_codes)
+def details(job: Job, attempt: Attempt, *, include_codes: bool, doubt: str | None = None) -> Result:
+    """The detail columns of a row that was recorded before its credential could be read.
+
+    Args:
+        job: the row.
+        attempt: the reading.
+        include_codes: whether secrets are kept.
+        doubt: what the reading says otherwise than that the credential is as the row wants it. Whoever has it now got
+            it from somebody else, so no person is told as the row's.
+    """
+    result = assigned(job, attempt, attempt.credential, include_codes=include_codes)
+    if doubt is None:
+        return result
+    detail = f"accepted, but {doubt}; `verify` tells what is so now"
+    return result._replace(detail=detail, assigned_acs_user_id=None, assigned_user_identity_id=None)
 
 
 def unchanged(job: Job, attempt: Attempt, *, include_codes: bool, detail: str) -> Result:

@@ -153,6 +153,11 @@ class OwnerReader:
         )
         if (early := await self._unanswered(row, attempt)) is not _Said.ANSWERED:
             return early
+        return await self.judge_owner(row, attempt)
+
+    async def judge_owner(self, row: RowState, attempt: Attempt) -> Reading | None:
+        """Whose the credential is that was read; None: that takes one more reading."""
+        job = row.job
         credential = attempt.credential
         if credential is None or credential.acs_credential_id != job.acs_credential_id:
             return self._count_read(row, attempt._replace(error_type="mismatched_reply"))

@@ -293,7 +293,13 @@ class MemoryShards:
         self.results.update((result.row, result) for result in batch.results)
         for detail in batch.details:
             known = self.results[detail.row]
-            self.results[detail.row] = known._replace(acs_system_id=detail.acs_system_id, details_due=False)
+            self.results[detail.row] = known._replace(
+                acs_system_id=detail.acs_system_id,
+                assigned_acs_user_id=detail.assigned_acs_user_id,
+                assigned_user_identity_id=detail.assigned_user_identity_id,
+                detail=detail.detail or known.detail,
+                details_due=False,
+            )
         for through in batch.marks.values():
             self.dispatched_through = max(self.dispatched_through, through)
         for through in batch.lowered.values():

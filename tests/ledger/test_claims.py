@@ -111,6 +111,23 @@ def test_details_come_later_and_change_no_outcome(ledger: Ledger) -> None:
     assert not has_open_rows(ledger.engine, run.run_no)
 
 
+@pytest.mark.parametrize(
+    ("before", "later", "left"), [(None, "told", "told"), ("was", None, "was"), (None, None, None)]
+)
+def test_what_a_later_reading_has_to_say_is_kept(
+    ledger: Ledger, before: str | None, later: str | None, left: str | None
+) -> None:
+    """Its sentence stands with the row; where it has none, what stood there stays."""
+    run = staged(ledger.engine, [row(1)])
+    _, writer = claimed(ledger.engine, run)
+    writer.write(Batch(results=[result(1, details_due=True, detail=before)], marks={0: 1}))
+    writer.write(Batch(details=[result(1, detail=later, display_name="Card 7")]))
+    writer.close()
+    with ledger.engine.connect() as connection:
+        found = connection.execute(select(results.c.detail, results.c.display_name)).one()
+    assert tuple(found) == (left, "Card 7")
+
+
 def test_recover_has_every_open_row_read_back(ledger: Ledger) -> None:
     """A ledger restored from a backup has an old mark, so none of it is believed; but what was tried, was."""
     run = staged(ledger.engine, [row(number) for number in range(1, 6)])

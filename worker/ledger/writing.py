@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, null, select, update
+from sqlalchemy import and_, bindparam, func, null, select, update
 
 from worker.errors import FenceLostError
 from worker.leases import Lease
@@ -45,7 +45,13 @@ class ShardWriter:
         self._details = Statement.build(
             update(results)
             .where(results.c.run_no == bindparam("of_run"), results.c.row == bindparam("of_row"))
-            .values({**{name: bindparam(name) for name in DETAIL_COLUMNS}, "details_due": bindparam("due")}),
+            .values(
+                {
+                    **{name: bindparam(name) for name in DETAIL_COLUMNS},
+                    "detail": func.coalesce(bindparam("detail", type_=results.c.detail.type), results.c.detail),
+                    "details_due": bindparam("due"),
+                }
+            ),
             dialect,
         )
         held = and_(
