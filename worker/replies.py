@@ -35,6 +35,8 @@ _LONGEST_LOOK: Final = 4096
 """Bytes of a reply that is not Seam's, of which some are told."""
 _MOST_UNREADABLE: Final = 0.1
 """Share of characters that are none: more than another encoding than UTF-8 makes of a page."""
+_REFUSED_BY_ANYBODY: Final = frozenset({400, 405, 413, 422})
+"""Refusals of one request, in whatever form; any other 4xx that is not Seam's speaks of the way to it."""
 _UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+")
 
 
@@ -101,7 +103,9 @@ def _judge(status: int, *, is_seams: bool) -> tuple[Verdict, StopCause | None]:
         case _ if status // 100 == REDIRECTION:
             return Verdict.HALT, StopCause.WRONG_URL
         case _ if status // 100 == CLIENT_ERROR:
-            return Verdict.REFUSED, None
+            if is_seams or status in _REFUSED_BY_ANYBODY:
+                return Verdict.REFUSED, None
+            return Verdict.HALT, StopCause.WRONG_URL
         case _:
             return Verdict.AMBIGUOUS, None
 
