@@ -3,8 +3,8 @@
     find the chain ─┬─ its undo is open ──> go on with it ──┐
                     └─ none ──> stage the undo ──> open it ─┴─> execute, reading each owner before it is changed
 
-Rows whose owner has changed since, or of which nobody recorded who had them before, are left as they are. No user
-that Seam created for an identity is deleted.
+Rows whose owner has changed since, or of which nobody recorded who had them before or whom the run gave them to, are
+left as they are. No user that Seam created for an identity is deleted.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class UndoPlan:
     """Rows whose credential is not there any more."""
     unreadable: int
     not_undoable: int
-    """Rows of which nobody recorded who had them before."""
+    """Rows of which nobody recorded who had them before, or whom the run gave them to."""
     undone_by: str | None = None
     """The undo that was made of the run already: an undo now would only tell it."""
     stops: tuple[Stop, ...] = ()

@@ -12,12 +12,13 @@ from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
 from tests.sync.test_sync import IN_ONE_SYSTEM, owners
 from tests.sync.test_verify import on
 from worker import Control, Outcome, run_batch
+from worker.cli.undo import _print
 from worker.errors import ConfigError, UsageError
 from worker.models import Call, StopCause
 from worker.retrying import retry_run
 from worker.simulator import WORKSPACE_ID
 from worker.simulator.ids import NOBODY, packed
-from worker.undoing import plan_undo, undo_run
+from worker.undoing import UndoPlan, plan_undo, undo_run
 from worker.verifying import verify_run
 
 if TYPE_CHECKING:
@@ -304,3 +305,10 @@ def test_the_command(tmp_path: Path, simulator: Service, monkeypatch: pytest.Mon
     assert dry.code == 1
     assert f"was undone already, by run {done.document()['run_id']}" in dry.out
     assert "changed since     20" in dry.out
+
+
+def test_a_dry_run_says_what_is_not_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of rows that cannot be undone it may be either: who had it before, or whom the run gave it to."""
+    _print(UndoPlan("20260821-090000-0000", "jobs.csv", 2, 0, 0, 0, 0, 0, not_undoable=2))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not undoable 2 who had it before, or whom the run gave it to, was not recorded" in said

@@ -107,7 +107,7 @@ def _print(plan: UndoPlan) -> None:
             ("changed since", plan.changed_since, "somebody changed its owner after the run: it stays as it is"),
             ("missing", plan.missing, "Seam knows no such credential any more"),
             ("unreadable", plan.unreadable, "whose it is could not be read"),
-            ("not undoable", plan.not_undoable, "who had it before was not recorded"),
+            ("not undoable", plan.not_undoable, "who had it before, or whom the run gave it to, was not recorded"),
         ):
             if rows:
                 table.add_row(cell(word), amount(rows), cell(meaning))
