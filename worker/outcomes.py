@@ -163,7 +163,7 @@ def details(job: Job, attempt: Attempt, *, include_codes: bool, doubt: str | Non
     result = assigned(job, attempt, attempt.credential, include_codes=include_codes)
     if doubt is None:
         return result
-    detail = f"accepted, but {doubt}; `verify` tells what is so now"
+    detail = f"accepted, but {tidy(doubt)}; `verify` tells what is so now"
     return result._replace(detail=detail, assigned_acs_user_id=None, assigned_user_identity_id=None)
 
 
@@ -248,7 +248,7 @@ def in_doubt(job: Job, last: Attempt, tries: Tries) -> Result:
 
 def conflict(job: Job, last: Attempt, tries: Tries, *, owner: str | None) -> Result:
     """The credential is somebody else's, as was read, and takeover is refused."""
-    whose = f"user {owner}" if owner else "somebody else"
+    whose = f"user {tidy(owner)}" if owner else "somebody else"
     done = "it is not sent again" if tries.attempts else "nothing was changed"
     detail = f"it belongs to {whose}, and takeover is refused; {done}. `--takeover allow` replaces owners"
     return _by_owner(job, last, tries, detail)
@@ -256,7 +256,7 @@ def conflict(job: Job, last: Attempt, tries: Tries, *, owner: str | None) -> Res
 
 def changed(job: Job, last: Attempt, tries: Tries, *, owner: str | None) -> Result:
     """Somebody else changed the owner after it was read."""
-    whose = f"user {owner} has it now" if owner else "nobody has it now"
+    whose = f"user {tidy(owner)} has it now" if owner else "nobody has it now"
     done = "it is not sent again" if tries.attempts else "nothing was sent"
     detail = f"its owner was changed by somebody else since it was read: {whose}; {done}. Look at it in Seam"
     return _by_owner(job, last, tries, detail)

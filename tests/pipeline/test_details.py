@@ -86,3 +86,16 @@ def test_a_reading_of_another_credential_gives_no_details() -> None:
     send(shards, seam)
     assert (shards.results[1].acs_system_id, shards.results[1].assigned_acs_user_id) == (None, None)
     assert "could not be read afterwards (mismatched_reply)" in (shards.results[1].detail or "")
+
+
+@pytest.mark.parametrize("takeover_refused", [True, False])
+def test_an_owner_that_is_no_id_forges_no_line(*, takeover_refused: bool) -> None:
+    """Whom the service names is quoted in a sentence: as one line that drives no terminal, and no long one."""
+    seam = Moved()
+    seam.owner = "\x1b]0;x\x07\x1b[31mEVIL\u202e\nrow" + "y" * 1000
+    shards = void(seam)
+    send(shards, seam, takeover_refused=takeover_refused)
+    detail = shards.results[1].detail or ""
+    assert "user ]0;x [31mEVIL row" in detail
+    assert detail.isprintable()
+    assert len(detail) < 700
