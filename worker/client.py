@@ -20,7 +20,7 @@ from aiohttp.http import HttpProcessingError
 
 from worker.config import MissingKey
 from worker.deadlines import Deadlines
-from worker.masking import MASK, mask_in
+from worker.masking import mask_spelt, spellings_of
 from worker.models import Attempt, Call, Job, StopCause, Verdict
 from worker.replies import read_reply, tidy
 from worker.retry import parse_retry_after
@@ -51,6 +51,7 @@ class SeamClient:
         self._target = target
         self._concurrency = concurrency
         self._timeout = timeout
+        self._spellings = spellings_of(target.secret_values())
         self._routes: dict[tuple[str | None, Call], Route | MissingKey] = {}
         self._wire: Wire
         self._deadlines: Deadlines
@@ -150,14 +151,14 @@ class SeamClient:
                 began,
                 time.perf_counter() - clock,
                 error_type=kind,
-                error_message=mask_in(_told(error), self._secrets()),
+                error_message=tidy(self._masked(_told(error))),
                 stop=stop,
                 workspace_id=workspace_id,
             )
         duration = time.perf_counter() - clock
         request_id = headers.get("seam-request-id")
         if request_id is not None and not _PLAIN_ID.fullmatch(request_id):
-            request_id = mask_in(tidy(request_id), self._secrets())
+            request_id = tidy(self._masked(request_id))
         if reply is None:
             return Attempt(
                 call,
@@ -183,8 +184,8 @@ class SeamClient:
                 reading.next_page_cursor,
                 workspace_id=workspace_id,
             )
-        # Masked before a long message is cut, which might leave the first half of a key.
-        reading = read_reply(call, status, self._masked(reply), has_request_id=request_id is not None)
+        # Masked before a long message is cut, which might leave the first half of a key; the verdict is the reply's.
+        words = read_reply(call, status, self._masked_body(reply), has_request_id=request_id is not None)
         return Attempt(
             call,
             reading.verdict,
@@ -192,8 +193,8 @@ class SeamClient:
             duration,
             status,
             request_id,
-            error_type=mask_in(reading.error_type, self._secrets()),
-            error_message=mask_in(reading.error_message, self._secrets()),
+            error_type=self._masked(words.error_type or "") or None,
+            error_message=self._masked(words.error_message or "") or None,
             retry_after=parse_retry_after(headers.get("Retry-After"), now=datetime.now(UTC))
             if reading.verdict is Verdict.LIMITED
             else None,
@@ -201,13 +202,12 @@ class SeamClient:
             workspace_id=workspace_id,
         )
 
-    def _secrets(self) -> tuple[str, ...]:
-        return self._target.credentials.secret_values()
+    def _masked(self, text: str) -> str:
+        return mask_spelt(text, self._spellings)
 
-    def _masked(self, reply: bytes) -> bytes:
-        for secret in self._secrets():
-            reply = reply.replace(secret.encode(), MASK.encode())
-        return reply
+    def _masked_body(self, reply: bytes) -> bytes:
+        """Whatever its encoding, the other bytes stay as they are."""
+        return self._masked(reply.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 def _assign_body(job: Job) -> bytes:
@@ -265,11 +265,13 @@ _QUOTES_THE_REPLY: Final = (HttpProcessingError, aiohttp.ClientPayloadError, Val
 
 
 def _told(error: BaseException) -> str:
-    """An exception in its own words, unless they may quote the reply, and with it a PIN."""
+    """An exception in its own words, unless they may quote the reply, and with it a PIN, or a URL and its password."""
     name = type(error).__name__
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own words end with the proxy's URL
+        return f"{error.status} {error.message}"
     if isinstance(error, _QUOTES_THE_REPLY) and not isinstance(error, aiohttp.InvalidURL):
         return f"the reply could not be read ({name})"
-    return tidy(str(error) or name)
+    return str(error) or name
 
 
 def _failure(error: BaseException) -> tuple[Verdict, str, StopCause | None]:

@@ -1,24 +1,33 @@
 """PINs and card numbers out of everything that is kept or shown, unless codes were asked for.
 
 A credential carries its secrets in `code`, `card_number` and, inside warnings, `original_code` and `new_code`.
-The service may repeat any of them in a message or a display name; there they are replaced too.
+The service may repeat any of them in a message or a display name; there they are replaced too. So are the keys and
+the proxy's password, in the spellings in which whoever was sent them may repeat them.
 """
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from worker.seam import AcsCredential, AcsCredentialWarning
 
-__all__ = ["MASK", "mask_in", "secrets_of", "warning_record"]
+__all__ = ["MASK", "mask_in", "mask_spelt", "secrets_of", "spellings_of", "warning_record"]
 
 MASK: Final = "••••"
 _SECRET_KEYS: Final = frozenset({"code", "card_number", "original_code", "new_code", "pin", "pin_code"})
 _LEAST_LENGTH: Final = 3
 """A shorter secret is not looked for inside other texts: it would blank out half of every message."""
+
+_BASE64_TRIPLE: Final = 3
+_BASE64_QUAD: Final = 4
+_LEAST_BASE64: Final = 8
+"""Characters of a secret in base64 that other words do not hold by chance."""
 
 
 def secrets_of(credential: AcsCredential) -> tuple[str, ...]:
@@ -37,6 +46,46 @@ def mask_in(text: str | None, secrets: Iterable[str]) -> str | None:
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _LEAST_LENGTH and secret in text:
             text = text.replace(secret, MASK)
+    return text
+
+
+def spellings_of(secrets: Iterable[str]) -> tuple[str, ...]:
+    """What `mask_spelt` looks for: keys and passwords as they are, percent-encoded and in base64, in lower case."""
+    found = {
+        spelling.lower()
+        for secret in secrets
+        if len(secret) >= _LEAST_LENGTH
+        for spelling in (secret, *_percent_encoded(secret), *_base64_of(secret))
+    }
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def _percent_encoded(secret: str) -> tuple[str, str]:
+    """With and without what need not be encoded."""
+    usual = quote(secret, safe="")
+    return usual, re.sub(r"[-._~]", lambda mark: f"%{ord(mark.group()):02X}", usual)
+
+
+def _base64_of(secret: str) -> Iterable[str]:
+    """The characters that are the same whatever stands around it, as a user name or a colon does in Basic auth."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    for before in range(_BASE64_TRIPLE):
+        whole = (before + len(raw)) // _BASE64_TRIPLE * _BASE64_QUAD
+        middle = b64encode(b"\0" * before + raw).decode()[before + (before > 0) : whole]
+        if len(middle) >= _LEAST_BASE64:
+            yield middle
+            yield middle.translate(_URL_SAFE)
+
+
+_URL_SAFE: Final = str.maketrans("+/", "-_")
+
+
+def mask_spelt(text: str, spellings: Iterable[str]) -> str:
+    """`text` with every one of these spellings replaced, in whatever case it stands there."""
+    lowered = text.lower()
+    for spelling in spellings:
+        if spelling in lowered:
+            text = re.sub(re.escape(spelling), MASK, text, flags=re.IGNORECASE)
     return text
 
 

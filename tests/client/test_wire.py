@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import resource
 import ssl
+from base64 import b64encode
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -346,6 +347,21 @@ async def test_a_proxy_that_does_not_connect(status: str, verdict: Verdict, stop
     assert (attempt.verdict, attempt.stop) == (verdict, stop)
     assert proxy.requests[0].startswith(b"CONNECT connect.getseam.com:443 ")
     assert KEY.encode() not in b"".join(proxy.requests)
+
+
+@pytest.mark.parametrize("status", ["407 Who are %s", "403 No %s", "502 Bad %s"])
+async def test_a_proxys_password_is_not_told(status: str) -> None:
+    """Neither with the proxy's URL, in whatever spelling, nor in what it says itself."""
+    spellings = ("canary%21word", "canary!word", "canary!Word", b64encode(b"bob:canary!word").decode())
+    async with serving(says(reply(b"", status=status % " ".join(spellings)), close=True)) as proxy:
+        url = proxy.url.replace("//", "//bob:canary%21word@")
+        attempt = await assign_at("https://connect.getseam.com", proxy=url)
+    assert attempt.error_type == f"proxy_{status[:3]}"
+    assert attempt.error_message is not None
+    assert attempt.error_message.startswith(f"{status[:3]} {status[4:-3]}")
+    assert "canary" not in attempt.error_message.lower()
+    assert "http" not in attempt.error_message
+    assert spellings[-1][8:16] not in attempt.error_message
 
 
 async def test_a_proxy_that_is_down() -> None:

@@ -14,8 +14,20 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from tests.client.raw_server import reply, serving
-from tests.secrets.canaries import CARD, CODES, HOOK, KEY, PASSWORD, environ, found_in, found_under, said_by, start
+from tests.client.raw_server import reply, says, serving
+from tests.secrets.canaries import (
+    CARD,
+    CODES,
+    HOOK,
+    KEY,
+    PASSWORD,
+    Said,
+    environ,
+    found_in,
+    found_under,
+    said_by,
+    start,
+)
 from tests.soak.ground import make_input
 from tests.telling.listener import Listener
 from worker.replies import LONGEST_MESSAGE
@@ -154,6 +166,25 @@ def test_a_key_that_the_service_repeats(status: str, tmp_path: Path) -> None:
 
     for text in asyncio.run(main()):
         assert found_in(text) == []
+    assert found_under(tmp_path) == {}
+
+
+@pytest.mark.parametrize("status", ["407 Who", "403 No", "502 Bad"])
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_proxys_password_is_told_nowhere(status: str, more: list[str], tmp_path: Path) -> None:
+    """Of a proxy that does not connect: its answer is told, its URL is not."""
+
+    async def main() -> Said:
+        async with serving(says(reply(b"", status=status), close=True)) as proxy:
+            make_input(tmp_path / "jobs.jsonl", 3, seed=1)
+            command: list[object] = ["run", "jobs.jsonl", "--log-level", "debug", "--outage-patience", "0.2s", *more]
+            command += ["--proxy", proxy.url.replace("//", f"//bob:{PASSWORD}%21@")]
+            return await asyncio.to_thread(said_by, command, environ("https://connect.example"), tmp_path)
+
+    said = asyncio.run(main())
+    assert said.code == 3, said.err
+    assert status.partition(" ")[0] in said.out
+    assert found_in(said.out + said.err) == []
     assert found_under(tmp_path) == {}
 
 

@@ -34,6 +34,7 @@ from worker.config.values import (
     parse_mapping,
     parse_proxy,
     parse_seconds,
+    spelt_passwords,
 )
 
 __all__ = ["Guards", "Input", "Logging", "Output", "Sending", "Target", "Telling"]
@@ -115,6 +116,10 @@ class Target(_Section):
     ] = None
     """Certificates to trust in place of the system's, for a private endpoint."""
     credentials: InstanceOf[Credentials] = Field(default_factory=Credentials, exclude=True)
+
+    def secret_values(self) -> tuple[str, ...]:
+        """Every key, and the proxy's password, in the clear, for whatever removes them from output."""
+        return (*self.credentials.secret_values(), *spelt_passwords(self.proxy))
 
 
 class Sending(_Section):

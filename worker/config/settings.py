@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import unquote
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict
@@ -37,7 +36,7 @@ from worker.config.sources import (
     read_toml,
     toml_layer,
 )
-from worker.config.values import url_passwords
+from worker.config.values import spelt_passwords
 from worker.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -125,10 +124,8 @@ class Settings(LayeredSettings):
 
     def secret_values(self) -> tuple[str, ...]:
         """Every secret that these settings hold, in the clear, for whatever removes them from output."""
-        passwords = (*url_passwords(self.output.ledger), *url_passwords(self.target.proxy))
-        spellings = (form for word in passwords for form in (word, unquote(word)))
         urls = (secret for url in self.telling.notify for secret in notify_secrets(url))
-        return tuple(dict.fromkeys((*self.target.credentials.secret_values(), *spellings, *urls)))
+        return tuple(dict.fromkeys((*self.target.secret_values(), *spelt_passwords(self.output.ledger), *urls)))
 
 
 def load_settings(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 from worker.errors import ConfigError
@@ -29,6 +29,7 @@ __all__ = [
     "parse_proxy",
     "parse_seconds",
     "resolve_deadline",
+    "spelt_passwords",
     "url_passwords",
 ]
 
@@ -236,6 +237,11 @@ def url_passwords(url: str | None) -> tuple[str, ...]:
         value for name, _, value in (part.partition("=") for part in query.split("&")) if name in _SECRET_PARAMETERS
     ]
     return tuple(password for password in found if password)
+
+
+def spelt_passwords(url: str | None) -> tuple[str, ...]:
+    """The passwords in a URL, as written there and as they are meant."""
+    return tuple(form for word in url_passwords(url) for form in (word, unquote(word)))
 
 
 def hide_password(url: str) -> str:
