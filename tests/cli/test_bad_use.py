@@ -168,3 +168,111 @@ def test_an_undo_that_is_only_read_takes_no_word_on_sending(flags: list[str]) ->
     assert (ended.code, ended.out) == (2, "")
     assert f"{flags[0]}" in ended.err
     assert ended.err.endswith(" out\n")
+
+
+OURS = """
+[output]
+ledger = "l.db"
+[telling]
+metrics_file = "m.prom"
+[credentials]
+env_file = ".env"
+key_file = "k.key"
+[workspaces."5eed0000-0000-4000-8000-00000000abcd"]
+key_file = "other.key"
+"""
+IN_USE = {
+    "l.db": "the ledger",
+    "l.db-wal": "a file of the ledger l.db",
+    "l.db-shm": "a file of the ledger l.db",
+    "l.db-journal": "a file of the ledger l.db",
+    "l.db.lock": "a file of the ledger l.db",
+    "ours.toml": "the --config file",
+    ".env": "the env_file of the settings",
+    "k.key": "a key_file of the settings",
+    "other.key": "a key_file of the settings",
+    "m.prom": "the --metrics-file",
+}
+
+
+COME_AND_GO = ("l.db-wal", "l.db-shm", "l.db-journal")
+"""SQLite's, while no run is under way."""
+CHANGING = (*COME_AND_GO, "m.prom")
+
+
+@pytest.fixture
+def stays(service: Service, tmp_path: Path) -> dict[str, bytes]:
+    """A folder in which a run has ended; of the files that it may need again, those that stay as they are."""
+    write_jobs(tmp_path / "jobs.csv", make_jobs(2))
+    (tmp_path / "ours.toml").write_text(OURS)
+    for name in (".env", "k.key", "other.key"):
+        (tmp_path / name).touch(0o600)
+        (tmp_path / name).write_text("OTHER=1\n" if name == ".env" else service.api_key)
+    assert call(["run", "jobs.csv", "--config", "ours.toml"], service.environ()).code == 0
+    return {name: (tmp_path / name).read_bytes() for name in (*IN_USE, "jobs.csv") if name not in CHANGING}
+
+
+@pytest.mark.parametrize("name", IN_USE)
+@pytest.mark.parametrize("command", ["run", "results", "plan", "verify", "retry", "undo"])
+def test_results_go_over_nothing_that_is_in_use(
+    service: Service, tmp_path: Path, stays: dict[str, bytes], command: str, name: str
+) -> None:
+    """Least of all over the lock: a second run would not know of the first."""
+    words = [command, *(["jobs.csv"] if command in {"run", "plan"} else []), "--config", "ours.toml"]
+    flag = "-o" if command == "results" else "--results"
+    (tmp_path / "symbolic").symlink_to(tmp_path / name)
+    targets = [name, "symbolic"]
+    if name not in COME_AND_GO:
+        (tmp_path / "hard").hardlink_to(tmp_path / name)
+        targets.append("hard")
+    for target in targets:
+        ended = call([*words, flag, target], service.environ())
+        told = [f"{flag} {target} is {IN_USE[name]}"]
+        if name == "m.prom":  # which is looked at first where a command writes it
+            told.append(f"--metrics-file {name} is the --results file")
+        assert ended.code == 2, ended
+        if name == target == "l.db" and "plain CSV" in ended.err:  # by its name, before the settings are looked at
+            continue
+        assert ended.err in {f"assign-worker: error: {sentence}; name another file\n" for sentence in told}
+    assert {name: (tmp_path / name).read_bytes() for name in stays} == stays
+
+
+def test_results_spare_the_files_of_a_ledger_by_url(service: Service, tmp_path: Path) -> None:
+    """`sqlite:///` names a file, too; a file that is called as one of PostgreSQL's might be is free."""
+    write_jobs(tmp_path / "jobs.csv", make_jobs(1))
+    ended = call(["run", "jobs.csv", "--ledger", "sqlite:///l.db", "--results", "l.db.lock"], service.environ())
+    assert (ended.code, "is a file of the ledger l.db" in ended.err) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs.csv"]
+
+
+@pytest.mark.parametrize("name", ["jobs.prom", "l.prom", "r.prom", "c.prom", "e.prom", "k.prom"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_metrics_go_over_nothing_that_is_in_use(service: Service, tmp_path: Path, name: str, *, linked: bool) -> None:
+    """An input may end in .prom as well, and so may a ledger."""
+    write_jobs(tmp_path / "jobs.prom", make_jobs(1))
+    (tmp_path / "c.prom").write_text('[credentials]\nenv_file = "e.prom"\nkey_file = "k.prom"\n')
+    for own in ("e.prom", "k.prom", "l.prom", "r.prom"):
+        (tmp_path / own).touch(0o600)
+    metrics = name
+    if linked:
+        metrics = "linked.prom"
+        (tmp_path / metrics).hardlink_to(tmp_path / name)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    words = ["run", "jobs.prom", "--format", "csv", "--config", "c.prom", "--ledger", "l.prom", "--results", "r.prom"]
+    ended = call([*words, "--metrics-file", metrics], service.environ())
+    assert ended.code == 2
+    assert ended.err.startswith(f"assign-worker: error: --metrics-file {metrics} is the ") or name == "k.prom"
+    assert ended.err.endswith("; name another file\n")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["jobs.csv", "c.toml"])
+def test_a_ledger_goes_over_nothing_that_is_in_use(service: Service, tmp_path: Path, name: str) -> None:
+    """Neither itself nor its lock."""
+    write_jobs(tmp_path / "jobs.csv", make_jobs(1))
+    (tmp_path / "c.toml").touch()
+    ended = call(["run", "jobs.csv", "--config", "c.toml", "--ledger", name], service.environ())
+    assert (ended.code, f"--ledger {name} is the " in ended.err) == (2, True)
+    (tmp_path / "l.db.lock").hardlink_to(tmp_path / name)
+    ended = call(["run", "jobs.csv", "--config", "c.toml", "--ledger", "l.db"], service.environ())
+    assert (ended.code, "l.db.lock, a file of the ledger l.db, is the " in ended.err) == (2, True)

@@ -21,9 +21,11 @@ from worker.config import Settings, hide_notify_url, hide_password
 from worker.control import Control
 from worker.guards import doubt_codes
 from worker.logs import LogAttempts, get_logger
+from worker.paths import spare_for_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+    from pathlib import Path
 
     from worker.cli.message import Ended
     from worker.cli.progress import Teller
@@ -74,19 +76,27 @@ class Call(Protocol[_Report_co]):
         """Do it; the arguments are those of `run_batch`."""
 
 
-def execute(
-    settings: Settings, call: Call[_Report], *, name: str | None = None, simulate: bool = False, is_told: bool = True
+def execute(  # noqa: PLR0913 - keywords, each of them optional
+    settings: Settings,
+    call: Call[_Report],
+    *,
+    source: Path | None = None,
+    name: str | None = None,
+    simulate: bool = False,
+    is_told: bool = True,
 ) -> _Report:
     """Do one call to its end, or to the first signal, and tell whoever is to be told.
 
     Args:
         settings: of this call; in a rehearsal, its target is replaced.
         call: for example `partial(run_batch, source, again=again)`.
+        source: the input, where it has one.
         name: what it is called in metrics, spans and notifications, unless `--name` says; None: as the command is.
         simulate: rehearse against a look-alike that lives as long as the call.
         is_told: False where the user alone is told: nothing is changed, or it is told otherwise.
     """
     context = click.get_current_context()
+    spare_for_metrics(settings if is_told else Settings(), source)
     name, subject = settings.output.name or name or context.info_name or "", context.ensure_object(Invocation).subject
     gc.freeze()  # what was imported stays: not to be looked through again and again while rows come and go
     with choose_teller(settings.logging) as teller, asyncio.Runner(loop_factory=loop_factory()) as runner:

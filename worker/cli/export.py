@@ -13,14 +13,14 @@ from worker.cli.stdout import writing
 from worker.cli.words import in_rows
 from worker.ledger.queries import stream_export
 from worker.ledger.runs import get_run
-from worker.paths import spare_input
+from worker.paths import spare_for_results
 from worker.results import export_results, format_of
 from worker.results.formats import CsvFormat, JsonlFormat
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from worker.config import Output
+    from worker.config import Output, Settings
     from worker.ledger.runs import Run
 
 __all__ = ["STDOUT", "export"]
@@ -30,7 +30,7 @@ STDOUT: Final = "-"
 _Kind = Literal["csv", "jsonl"]
 
 
-def export(engine: Engine, reference: str | None, target: str, kind: _Kind | None, output: Output) -> None:
+def export(engine: Engine, reference: str | None, target: str, kind: _Kind | None, settings: Settings) -> None:
     """Write one run's results.
 
     Args:
@@ -38,13 +38,13 @@ def export(engine: Engine, reference: str | None, target: str, kind: _Kind | Non
         reference: the run's id; None is the latest.
         target: a file, or `-`.
         kind: None goes by the name of the file, else by the input.
-        output: which cells are masked or defused.
+        settings: where the ledger and others' files are, and which cells are masked or defused.
     """
-    run = get_run(engine, reference)
+    run, output = get_run(engine, reference), settings.output
     if target == STDOUT:
         _to_stdout(engine, run, kind or format_of(target, run), output)
         return
-    spare_input(Path(target), run, Path(engine.url.database or "").parent)
+    spare_for_results(Path(target), run, settings)
     summary = export_results(
         engine,
         run,

@@ -54,4 +54,4 @@ def command(
     from worker.cli.export import export  # noqa: PLC0415 - slow to import
 
     with open_ledger(settings) as ledger:
-        export(ledger.engine, run, output, kind, settings.output)
+        export(ledger.engine, run, output, kind, settings)

@@ -79,5 +79,6 @@ def command(  # noqa: PLR0913 - one parameter an option
 
         require_terminal(reads_stdin=source is None)
         call = partial(call, confirm=ask)
-    report = execute(settings, call, name="stdin" if source is None else source.name, simulate=simulate)
+    name = "stdin" if source is None else source.name
+    report = execute(settings, call, source=source, name=name, simulate=simulate)
     conclude(report, print_report, as_json=as_json)

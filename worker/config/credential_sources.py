@@ -52,6 +52,15 @@ class CredentialTables:
     key_file: Path | None = None
     workspaces: Mapping[str, _WorkspaceKey] = field(default_factory=dict)
 
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """The files that keys are read from, each with what it is."""
+        key_files = (self.key_file, *(entry.file for entry in self.workspaces.values()))
+        named = (
+            ("the env_file of the settings", self.env_file),
+            *(("a key_file of the settings", key) for key in key_files),
+        )
+        return tuple((what, path) for what, path in named if path is not None)
+
 
 def _strings(table: object, label: str, known: tuple[str, ...], problems: list[str]) -> dict[str, str]:
     if not isinstance(table, Mapping):

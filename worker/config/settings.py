@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from pydantic import SecretStr, ValidationError
+from pydantic import PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from worker.config.credential_sources import (
@@ -61,6 +61,7 @@ class Settings(LayeredSettings):
     output: Output = Output()
     logging: Logging = Logging()
     telling: Telling = Telling()
+    _files: tuple[tuple[str, Path], ...] = PrivateAttr(default=())
 
     @classmethod
     def from_options(  # noqa: PLR0913 - keywords, each of them optional
@@ -116,7 +117,12 @@ class Settings(LayeredSettings):
             for name, option in options_of(type(self)).items()
         }
         layers = (python_layer(type(self), options, problems), Layer(type(self), present))
-        return _build(type(self), layers, credentials or self.target.credentials, problems)
+        return _build(type(self), layers, credentials or self.target.credentials, problems, self._files)
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """The files that these settings and their keys were read from, each with what it is."""
+        return self._files
 
     def public(self) -> dict[str, Any]:
         """The settings without keys and passwords, as JSON types; `Settings(**public)` reads them again."""
@@ -176,7 +182,8 @@ def _load(  # noqa: PLR0913, PLR0917 - the parts of one load, from two callers
     )
     if credentials is None:
         credentials = find_credentials(tables, {**dotenv, **_filled(environ)}, problems)
-    return _build(cls, layers, credentials, problems)
+    files = () if config_file is None else (("the --config file", config_file), *tables.files())
+    return _build(cls, layers, credentials, problems, files)
 
 
 def _filled(environ: Mapping[str, str]) -> dict[str, str]:
@@ -185,7 +192,11 @@ def _filled(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _build(
-    cls: type[_SettingsT], layers: tuple[Layer, ...], credentials: Credentials, problems: list[str]
+    cls: type[_SettingsT],
+    layers: tuple[Layer, ...],
+    credentials: Credentials,
+    problems: list[str],
+    files: tuple[tuple[str, Path], ...],
 ) -> _SettingsT:
     try:
         with reading(layers):
@@ -194,4 +205,5 @@ def _build(
         raise ConfigError(listed([*problems, *explain(error, cls, layers)])) from None
     if problems:
         raise ConfigError(listed(problems))
+    settings._files = files
     return settings
