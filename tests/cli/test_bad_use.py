@@ -47,6 +47,60 @@ def test_closed_streams_change_nothing(service: Service, tmp_path: Path, closed:
     assert {job["acs_credential_id"] for job in jobs} <= service.applied().keys()
 
 
+def test_results_for_a_closed_stdout_are_refused(service: Service, tmp_path: Path) -> None:
+    """They would be nowhere, and the exit code would say that they are."""
+    write_jobs(tmp_path / "jobs.csv", make_jobs(1))
+    assert call(["run", "jobs.csv"], service.environ()).code == 0
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "worker", "results", "-o", "-"],
+        env=service.environ(),
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(b"assign-worker: error: stdout is closed")
+    assert ended.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii:strict", "latin-1:strict", "cp1252:strict", "utf-8:strict"])
+def test_a_stdout_of_another_encoding_ends_nothing(service: Service, tmp_path: Path, encoding: str) -> None:
+    """An arrow, a file's name and a surrogate in it are written as escapes; JSON stays JSON."""
+    name = os.fsdecode("jöbs→\U0001f511".encode() + b"\xff.csv")
+    write_jobs(tmp_path / name, make_jobs(2))
+    environ = service.environ(PYTHONIOENCODING=encoding)
+    for words in (["run", name], ["check", name], ["show"], ["runs"], ["run", "--help"]):
+        with Started(words, environ, tmp_path, encoding=encoding.partition(":")[0], interpreter=("-m", "worker")) as it:
+            ended = it.end()
+        assert (ended.code, ended.err) == (0, "")
+        assert ended.out
+    for words in (["run", name, "--again", "--json"], ["check", name, "--json"], ["runs", "--json"]):
+        with Started(words, environ, tmp_path, encoding=encoding.partition(":")[0]) as it:
+            ended = it.end()
+        assert (ended.code, ended.err) == (0, "")
+        assert "jöbs→\U0001f511" in str(ended.document()) or "check" in words
+        assert ("jöbs→\U0001f511" in ended.out) == (encoding == "utf-8:strict" and "check" not in words)
+
+
+@pytest.mark.parametrize("words", [["run", "../jobs.csv"], ["runs"], ["show"], ["results", "-o", "x.csv"], ["verify"]])
+def test_a_current_folder_that_is_gone(service: Service, tmp_path: Path, words: list[str]) -> None:
+    """One sentence, and the code of what cannot be used."""
+    write_jobs(tmp_path / "jobs.csv", make_jobs(1))
+    gone = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
+    ended = subprocess.run(  # noqa: S603 - our own command
+        ["/bin/sh", "-c", gone, "sh", sys.executable, "-m", "worker", *words],
+        env={**service.environ(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert ended.stderr == (
+        b"assign-worker: error: the current folder is not there any more, and a path begins in it; change to another "
+        b"folder\n"
+    )
+
+
 def test_a_group_without_a_command_shows_its_help_once() -> None:
     """Exit 2, as click has it; not the help inside an error inside the help."""
     ended = call(["fleet"], {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from worker.cli.failures import Invocation, ends_quietly, exit_of
 from worker.cli.group import LazyGroup, cli
+from worker.cli.stdout import print_json
 from worker.errors import AssignWorkerError, ConfigError, LedgerHeldError, LedgerWriteError, UsageError
 
 if TYPE_CHECKING:
@@ -166,3 +168,14 @@ def test_a_ledger_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch,
     assert result.exit_code == 2
     assert result.stderr == ("assign-worker: error: there is no ledger at assign-ledger.db; name it with --ledger\n")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("mark", ["\x7f", "\x9b31m", "\u202e", "\u2066", "\ufeff", "\udc9b", "\u2028", "\U000e0041"])
+def test_no_json_drives_the_terminal(mark: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Controls, format characters and surrogates are escapes; what people write stays as it is."""
+    document = {"name": f"Größe 鍵 🔑 {mark}.csv"}
+    print_json(document)
+    out = capsys.readouterr().out
+    assert out.replace("\n", "").isprintable()
+    assert "Größe 鍵 🔑 \\u" in out
+    assert json.loads(out) == document

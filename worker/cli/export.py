@@ -11,6 +11,7 @@ import click
 
 from worker.cli.stdout import writing
 from worker.cli.words import in_rows
+from worker.errors import UsageError
 from worker.ledger.queries import stream_export
 from worker.ledger.runs import get_run
 from worker.paths import spare_for_results
@@ -39,9 +40,14 @@ def export(engine: Engine, reference: str | None, target: str, kind: _Kind | Non
         target: a file, or `-`.
         kind: None goes by the name of the file, else by the input.
         settings: where the ledger and others' files are, and which cells are masked or defused.
+
+    Raises:
+        UsageError: stdout is closed, or the results would go over what is in use.
     """
     run, output = get_run(engine, reference), settings.output
     if target == STDOUT:
+        if sys.__stdout__ is None:  # and whatever is open in its place takes all, and keeps nothing
+            raise UsageError("stdout is closed, so that no results can be written to it; name a file with -o FILE")
         _to_stdout(engine, run, kind or format_of(target, run), output)
         return
     spare_for_results(Path(target), run, settings)

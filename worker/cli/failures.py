@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.cli.stdout import silence_stdout
-from worker.errors import AssignWorkerError, innermost
+from worker.errors import AssignWorkerError, UsageError, innermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,8 @@ class Invocation:
     secrets: tuple[str, ...] = ()
     """Values that no message may show."""
     shows_tracebacks: bool = False
+    has_folder: bool = True
+    """Whether the current folder was there when the command began."""
 
 
 @contextlib.contextmanager
@@ -59,6 +61,9 @@ def _report(raised: Exception, invocation: Invocation) -> int:
     if isinstance(error, AssignWorkerError):
         _say(str(error), invocation)
         return error.exit_code
+    if isinstance(error, FileNotFoundError) and error.filename is None and not invocation.has_folder:
+        _say("the current folder is not there any more, and a path begins in it; change to another folder", invocation)
+        return UsageError.exit_code
     _say(_describe(error, invocation), invocation)
     if invocation.shows_tracebacks:
         from worker.logs import get_logger  # noqa: PLC0415 - not needed where all is well

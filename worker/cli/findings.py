@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Final
 
 from worker.cli.page import OUTCOME_STYLES, cell, line, open_page, plain_table
-from worker.cli.stdout import may_close
+from worker.cli.stdout import as_json, may_close
 from worker.cli.words import amount
 
 if TYPE_CHECKING:
@@ -24,11 +23,11 @@ def write_findings(report: CheckReport) -> None:
     """Write one JSON document with every problem to stdout, as they come, in flat memory."""
     with may_close():
         write = sys.stdout.write
-        write(json.dumps(report.as_dict(), ensure_ascii=False)[:-1] + ', "problems": [')
+        write(as_json(report.as_dict())[:-1] + ', "problems": [')
         separator = "\n"
         for problem in report.problems():
             record = {**problem._asdict(), "kind": problem.kind.value}
-            write(separator + json.dumps(record, ensure_ascii=False))
+            write(separator + as_json(record))
             separator = ",\n"
         write("\n]}\n")
 

@@ -33,15 +33,24 @@ def load(flags: Mapping[str, object], config_file: str | None, *, keys: bool) ->
     """
     from worker.config import load_settings  # noqa: PLC0415 - slow to import
 
+    invocation = click.get_current_context().ensure_object(Invocation)
+    invocation.has_folder = _has_folder()
     settings = load_settings(
         {name: None if value == () else value for name, value in flags.items()},
         config_file=None if config_file is None else Path(config_file),
         environ=os.environ,
         keys=keys,
     )
-    invocation = click.get_current_context().ensure_object(Invocation)
     invocation.secrets = settings.secret_values()
     return settings
+
+
+def _has_folder() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - asked for, not used
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def begin(

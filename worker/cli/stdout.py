@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.errors import AssignWorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["may_close", "print_json", "silence_stdout", "writing"]
+__all__ = ["as_json", "may_close", "print_json", "silence_stdout", "writing"]
+
+_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7e]+")
 
 
 def silence_stdout() -> None:
@@ -57,6 +60,22 @@ def may_close() -> Iterator[None]:
 
 def print_json(document: object) -> None:
     """Write one JSON document, and nothing else, to stdout."""
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    with may_close():  # what is no UTF-8 in a file's name is written as JSON writes it
-        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode())
+    with may_close():
+        sys.stdout.write(as_json(document, indent=2) + "\n")
+
+
+def as_json(document: object, *, indent: int | None = None) -> str:
+    """JSON for stdout: names in any script stay as they are, where it can hold them.
+
+    What drives a terminal, turns its text round or is no character is written as JSON's escapes.
+    """
+    holds_all = sys.stdout.encoding.lower().startswith("utf")
+    text = json.dumps(document, indent=indent, ensure_ascii=not holds_all)
+    return _BEYOND_ASCII.sub(_printable, text)
+
+
+def _printable(match: re.Match[str]) -> str:
+    text = match.group()
+    if text.isprintable():
+        return text
+    return "".join(mark if mark.isprintable() else json.dumps(mark)[1:-1] for mark in text)
