@@ -52,7 +52,8 @@ class SeamClient:
         self._concurrency = concurrency
         self._timeout = timeout
         self._spellings = spellings_of(target.secret_values())
-        self._routes: dict[tuple[str | None, Call], Route | MissingKey] = {}
+        self._routes: dict[tuple[str | None, Call], tuple[Route, bytes] | MissingKey] = {}
+        """Each with the key that is sent."""
         self._wire: Wire
         self._deadlines: Deadlines
 
@@ -122,21 +123,23 @@ class SeamClient:
         given = {name: value for name, value in parameters.items() if value is not None}
         return await self._call(call, workspace_id, json.dumps(given).encode())
 
-    def _route(self, call: Call, workspace_id: str | None) -> Route | MissingKey:
+    def _route(self, call: Call, workspace_id: str | None) -> tuple[Route, bytes] | MissingKey:
         key = self._target.credentials.resolve(workspace_id)
         if isinstance(key, MissingKey):
             return key
         largest = LARGEST_PAGE if call is Call.LIST else LARGEST_BODY
-        return self._wire.route(call.value, {**_HEADERS, **key.headers()}, largest=largest)
+        route = self._wire.route(call.value, {**_HEADERS, **key.headers()}, largest=largest)
+        return route, key.secret.get_secret_value().encode()
 
     async def _call(self, call: Call, workspace_id: str | None, body: bytes) -> Attempt:
         began, clock = time.time(), time.perf_counter()
         try:
-            route = self._routes.get((workspace_id, call))
-            if route is None:
-                route = self._routes[workspace_id, call] = self._route(call, workspace_id)
-            if isinstance(route, MissingKey):
-                return _no_key(call, workspace_id, began, route)
+            known = self._routes.get((workspace_id, call))
+            if known is None:
+                known = self._routes[workspace_id, call] = self._route(call, workspace_id)
+            if isinstance(known, MissingKey):
+                return _no_key(call, workspace_id, began, known)
+            route, key = known
             scope = self._deadlines.open()
             try:
                 async with scope:
@@ -169,6 +172,8 @@ class SeamClient:
                 error_message=f"a reply with status {status} of more than {route.largest} bytes",
                 workspace_id=workspace_id,
             )
+        if key in reply:  # whatever the reply says, and if only in a name
+            reply = self._masked_body(reply)
         reading = read_reply(call, status, reply, has_request_id=request_id is not None)
         if reading.verdict is Verdict.DONE:
             return Attempt(

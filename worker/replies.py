@@ -35,11 +35,10 @@ _LONGEST_LOOK: Final = 4096
 """Bytes of a reply that is not Seam's, of which some are told."""
 _MOST_UNREADABLE: Final = 0.1
 """Share of characters that are none: more than another encoding than UTF-8 makes of a page."""
+_NAME_IN_JSON: Final = re.compile(r"""["'\\]\s*:""")
 _REFUSED_BY_ANYBODY: Final = frozenset({400, 405, 413, 422})
 """Refusals of one request, in whatever form; any other 4xx that is not Seam's speaks of the way to it."""
 _UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+")
-
-
 _NUL: Final = b"\\u0000"
 """How JSON writes it, and the only way in which it can."""
 _MODELS: Final[dict[Call, type[AssignReply | UserReply | ListReply]]] = {
@@ -176,12 +175,17 @@ def _error(body: bytes) -> ErrorReply | None:
 
 
 def _excerpt(body: bytes) -> str:
-    """The first words of a reply that is not Seam's, without the tags; of JSON none, since it may hold PINs."""
+    """The first words of a reply that is not Seam's, without the tags; of JSON none, since it may hold PINs.
+
+    Nor of a text with JSON in it, such as the second half of one, or one in quotes.
+    """
     if body.lstrip()[:1] in {b"{", b"["}:
         return f"a reply of {len(body)} bytes of JSON in no form of Seam's errors"
     text = body[:_LONGEST_LOOK].decode("utf-8", "replace")
     if text.count("\ufffd") + text.count("\0") > len(text) * _MOST_UNREADABLE:
         return f"a reply of {len(body)} bytes that is no text"
+    if _NAME_IN_JSON.search(text):
+        return f"a reply of {len(body)} bytes with JSON in it, in no form of Seam's errors"
     return re.sub(r"<[^>]*>", " ", text)[:LONGEST_MESSAGE].strip() or "an empty reply"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import resource
 import ssl
 from base64 import b64encode
@@ -162,6 +163,11 @@ async def test_validation_errors_are_told() -> None:
         (b"<html><h1>Bad\r\nGateway</h1></html>", "Bad Gateway"),
         ("<html>Größe überschritten</html>".encode("latin-1"), "Gr\ufffd\ufffde \ufffdberschritten"),
         (b'[{"code": "1234"}]', "a reply of 18 bytes of JSON in no form of Seam's errors"),
+        (b')]}\',\n{"code":"1234"}', "a reply of 21 bytes with JSON in it, in no form of Seam's errors"),
+        (b'de":"1234","card_number":"5"}', "a reply of 29 bytes with JSON in it, in no form of Seam's errors"),
+        (b'"{\\"code\\": \\"1234\\"}"', "a reply of 22 bytes with JSON in it, in no form of Seam's errors"),
+        (b"{'code' : '1234'}"[1:], "a reply of 16 bytes with JSON in it, in no form of Seam's errors"),
+        (b"<a href='/x'>Sorry: 12:34</a>", "Sorry: 12:34"),
         (b"\x1f\x8b\x08\x00" + b"\xc1\x31" * 20, "a reply of 44 bytes that is no text"),
         (b"\0" * 100, "a reply of 100 bytes that is no text"),
     ],
@@ -347,6 +353,22 @@ async def test_a_proxy_that_does_not_connect(status: str, verdict: Verdict, stop
     assert (attempt.verdict, attempt.stop) == (verdict, stop)
     assert proxy.requests[0].startswith(b"CONNECT connect.getseam.com:443 ")
     assert KEY.encode() not in b"".join(proxy.requests)
+
+
+async def test_a_key_in_a_success_is_not_kept() -> None:
+    """In a name, a warning or an error of the credential, which go into the ledger as they are."""
+    said = json.loads(FULL)
+    said["acs_credential"] |= {
+        "display_name": f"opened by {KEY}",
+        "warnings": [{"warning_code": "odd", "message": f"sent with {KEY}"}],
+        "errors": [{"error_code": "odd", "message": f"sent with {KEY}"}],
+    }
+    async with serving(says(reply(json.dumps(said).encode()))) as server:
+        attempt = await assign_at(server.url)
+    assert attempt.verdict is Verdict.DONE
+    assert attempt.credential is not None
+    assert attempt.credential.display_name == "opened by ••••"
+    assert KEY not in repr(attempt.credential)
 
 
 @pytest.mark.parametrize("status", ["407 Who are %s", "403 No %s", "502 Bad %s"])
