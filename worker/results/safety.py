@@ -33,7 +33,7 @@ def defuse(cell: str) -> str:
     return cell
 
 
-_SECRET_VALUE: Final = re.compile(r'"(?:original_code|new_code|code|card_number|pin|pin_code)": ?[^n ]')
+_SECRET_VALUE: Final = re.compile(r'"(?!warning_code")[^"]*(?:code|pin|card_?number)": ?[^n ]', re.IGNORECASE)
 """A secret field of a warning that is not null; it may find too much, never too little."""
 
 
