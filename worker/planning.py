@@ -22,6 +22,7 @@ from worker.ledger.tables import owners
 from worker.models import Outcome
 from worker.paths import Paths
 from worker.readers import ReadOptions
+from worker.replies import tidy
 from worker.report import exit_code_of
 from worker.results import check_destination, export_results
 from worker.session import Session
@@ -192,7 +193,7 @@ def _sentence(refused: bool) -> Callable[[str, str | None, bool], str]:  # noqa:
             case Intention.NEW:
                 return f"nobody has it; it would be given{creates}"
             case Intention.TAKEOVER:
-                whose = f"user {owner} has it" if owner else "somebody else has it"
+                whose = f"user {tidy(owner)} has it" if owner else "somebody else has it"
                 if refused:
                     return f"{whose}, and takeover is refused; it would stay so. --takeover allow replaces owners"
                 return f"{whose}; it would be taken over{creates}"

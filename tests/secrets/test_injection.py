@@ -12,12 +12,16 @@ import pytest
 from tests.client.raw_server import reply, serving
 from tests.secrets.canaries import environ, said_by
 from tests.soak.ground import make_input
+from worker.models import Attempt, Call, Job, UserKey, Verdict
+from worker.outcomes import Tries, changed, conflict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.client.raw_server import RawServer
     from tests.secrets.canaries import Said
+    from worker.models import Result
 
 FORGED = "2026-01-01T00:00:00Z [error    ] forged"
 WORDS = f"no\n{FORGED}\r\n{FORGED}\u2028{FORGED}\x1b[2J\x1b]0;title\x07\x9b31m\x7f\x00\u202egnp"
@@ -59,3 +63,15 @@ def test_no_line_is_forged(log_format: str, tmp_path: Path) -> None:
     for text in (said.out, said.err, (tmp_path / "jobs.results.jsonl").read_text()):
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]", text)
     assert not [line for line in said.out.splitlines() if line.startswith(FORGED)]
+
+
+@pytest.mark.parametrize("outcome", [conflict, changed])
+def test_whose_it_is_forges_nothing(outcome: Callable[..., Result]) -> None:
+    """The id of an owner is the service's word as well, and may be of any length."""
+    job = Job(1, 2, "c", UserKey.ACS_USER, "u")
+    attempt = Attempt(Call.GET, Verdict.DONE, 0.0, 0.1)
+    told = outcome(job, attempt, Tries(), owner=WORDS + "y" * 100_000).detail
+    assert told is not None
+    assert "user no 2026-01-01" in told
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u202e]", told)
+    assert len(told) < 1000
