@@ -330,3 +330,22 @@ def test_a_ledger_goes_over_nothing_that_is_in_use(service: Service, tmp_path: P
     (tmp_path / "l.db.lock").hardlink_to(tmp_path / name)
     ended = call(["run", "jobs.csv", "--config", "c.toml", "--ledger", "l.db"], service.environ())
     assert (ended.code, "l.db.lock, a file of the ledger l.db, is the " in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "bob:x@canaryPW@127.0.0.1:1/db",
+        "bob:x@canaryPW/y@127.0.0.1:1/db",
+        "bob:canaryPW@y@127.0.0.1:1/db?port=1",
+    ],
+)
+def test_an_at_sign_in_a_ledgers_password_is_told_without_it(service: Service, tmp_path: Path, address: str) -> None:
+    """A driver takes half of the password for the host, and tells that there is no such host."""
+    write_jobs(tmp_path / "jobs.csv", make_jobs(1))
+    for words in (["run", "jobs.csv"], ["show"], ["verify"]):
+        ended = call([*words, "--ledger", f"postgresql://{address}"], service.environ())
+        assert (ended.code, ended.out) == (2, "")
+        assert "%40" in ended.err
+        assert "canary" not in ended.err
+        assert ended.err.count("\n") == 1

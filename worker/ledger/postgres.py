@@ -97,6 +97,10 @@ def open_postgres(url: str, *, place: str, create: bool, connections: int | None
 def _engine(url: str, place: str, connections: int) -> Engine:
     try:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
+        if parsed.password and "@" in f"{parsed.host}{parsed.database}":  # which are told where they cannot be reached
+            raise LedgerError(
+                "the ledger URL cannot be read: there is an @ in its password, or behind it; write it %40, and / as %2F"
+            )
         parsed = parsed.set(query={**CONNECT, **parsed.query})
         engine = create_engine(
             parsed,
