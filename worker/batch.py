@@ -151,7 +151,8 @@ class _Batch:
                 f"`{command_on('retry', run, self._around.paths.ledger)}` only what did not succeed"
             )
             return await executor.finish(run, note=note)
-        return await executor.execute(partial(reopen, self._engine, run), recover=recover)
+        keys = self._settings.target.credentials
+        return await executor.execute(partial(reopen, self._engine, run, credentials=keys), recover=recover)
 
     async def _find_alike(self, sha256: str) -> Run | None:
         # What a sync found last night says nothing of tonight: a finished one is no reason not to look again.

@@ -10,16 +10,17 @@ from worker.config import KeyKind
 from worker.errors import ConfigError, UsageError
 from worker.ledger import hold_existing
 from worker.ledger.chains import chain_of, find_chain
-from worker.ledger.runs import RUN, discard_staging, find_alike, has_read_any, workspace_of
+from worker.ledger.homes import has_home_rows, has_read_at_home, home_of
+from worker.ledger.runs import RUN, discard_staging, find_alike
 from worker.ledger.undos import find_undo
 from worker.paths import Paths
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from sqlalchemy import Engine
 
-    from worker.config import Settings
+    from worker.config import Credentials, Settings
     from worker.ledger import Ledger
     from worker.ledger.chains import Chain
     from worker.ledger.runs import Run, RunSpec
@@ -67,15 +68,24 @@ def _check_root(root: Run, settings: Settings, *, verb: str, done: str) -> None:
         )
 
 
-def check_workspace(engine: Engine, run: Run, preflight: Preflight) -> None:
-    """Refuse the key of another workspace than a run was begun in.
+def check_workspace(engine: Engine, run: Run, preflight: Preflight, *, credentials: Credentials | None = None) -> None:
+    """Refuse a default key of another workspace than a run was begun in, where it opens any row of the run.
+
+    Args:
+        engine: the ledger.
+        run: to go on with, or the one that is worked on afterwards.
+        preflight: what the default key was told.
+        credentials: all keys that there are; None: the default key is used for rows that name no workspace only.
 
     Raises:
         ConfigError: it is one.
     """
+    keyed = None if credentials is None else _keyed(credentials)
     with engine.connect() as connection:
-        begun_in = workspace_of(connection, run.run_no)
-        emptied = preflight.is_empty and has_read_any(connection, run)
+        if not has_home_rows(connection, run.run_no, keyed=keyed):
+            return
+        begun_in = home_of(connection, run.run_no, keyed=keyed)
+        emptied = preflight.is_empty and has_read_at_home(connection, run, keyed=keyed)
     elsewhere = None not in {begun_in, preflight.workspace_id} and begun_in != preflight.workspace_id
     if elsewhere or emptied:
         other = preflight.workspace_id if elsewhere else "one that holds no credential"
@@ -84,6 +94,14 @@ def check_workspace(engine: Engine, run: Run, preflight: Preflight) -> None:
             f"run {run.id} was begun in {home}, and the key is for {other}; use the key that it was "
             "begun with. A run of its own needs another --ledger"
         )
+
+
+def _keyed(credentials: Credentials) -> Collection[str] | None:
+    """The workspaces that an API key as default does not open; None: the default opens but its own."""
+    default = credentials.default
+    if default is None or default.kind is not KeyKind.API_KEY:
+        return None
+    return {*credentials.workspaces, *credentials.missing}
 
 
 def is_for_one_workspace(settings: Settings) -> bool:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from worker.client import SeamClient
+    from worker.config import Credentials
     from worker.ledger import Ledger
     from worker.ledger.runs import Run
     from worker.models import Stop
@@ -176,13 +177,13 @@ class Executor:
         return stops
 
 
-def reopen(engine: Engine, run: Run, preflight: Preflight) -> Run:
-    """An unfinished run goes on, if the key is still for the same workspace.
+def reopen(engine: Engine, run: Run, preflight: Preflight, *, credentials: Credentials | None = None) -> Run:
+    """An unfinished run goes on, if the key is still for the same workspace; `credentials` as for `check_workspace`.
 
     Raises:
         ConfigError: it is not.
     """
-    check_workspace(engine, run, preflight)
+    check_workspace(engine, run, preflight, credentials=credentials)
     home = preflight.workspace_id
     return run if home is None else learn_workspace(engine, run.run_no, home)
 

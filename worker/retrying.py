@@ -123,7 +123,10 @@ class _Retry:
             self._check_same(last)
             leave = partial(leave_claimed, self._engine, self._chain, recover=recover, now=time.time())
             note = _left_alone(await asyncio.to_thread(leave))
-            return await self._executor.execute(partial(reopen, self._engine, last), recover=recover, note=note)
+            keys = self._settings.target.credentials
+            return await self._executor.execute(
+                partial(reopen, self._engine, last, credentials=keys), recover=recover, note=note
+            )
         chosen = await asyncio.to_thread(count_chosen, self._engine, self._chain, self._choice)
         note = _left_alone(chosen.left_alone)
         if not chosen.rows:
@@ -167,7 +170,7 @@ class _Retry:
     def _open(self, preflight: Preflight) -> Run:
         root, workspace_id = self._chain.root, preflight.workspace_id
         for run in self._chain.runs:
-            check_workspace(self._engine, run, preflight)
+            check_workspace(self._engine, run, preflight, credentials=self._settings.target.credentials)
         if workspace_id is not None and is_for_one_workspace(self._settings):
             elsewhere = find_elsewhere(self._engine, self._chain, self._choice, workspace_id)
             if elsewhere is not None:

@@ -128,7 +128,8 @@ async def undo_run(  # noqa: PLR0913 - keywords, each of them optional
         executor = Executor(ledger, around)
         undo = await asyncio.to_thread(find_undo, ledger.engine, chain)
         if undo is not None and undo.state == "open":
-            report = await executor.execute(partial(reopen, ledger.engine, undo), recover=recover)
+            keys = settings.target.credentials
+            report = await executor.execute(partial(reopen, ledger.engine, undo, credentials=keys), recover=recover)
             return await asyncio.to_thread(_with_rest, ledger.engine, chain, report)
         if undo is not None and not await asyncio.to_thread(has_rest, ledger.engine, chain):
             # The one before may have ended before its results were written: they are written again.
@@ -164,7 +165,8 @@ async def plan_undo(  # noqa: PLR0913 - keywords, each of them optional
         run = await asyncio.to_thread(create_undo, engine, chain, _spec(chain, settings), now=time.time())
         try:
             async with session.connected() as (client, preflight):
-                await asyncio.to_thread(check_workspace, engine, chain.root, preflight)
+                keys = settings.target.credentials
+                await asyncio.to_thread(check_workspace, engine, chain.root, preflight, credentials=keys)
                 stops: Sequence[Stop] = () if preflight.stop is None else (preflight.stop,)
                 if not stops:
                     stops = await session.survey(client, run, verifications, wanted_by_undo(run.run_no))
@@ -197,7 +199,7 @@ def _spec(chain: Chain, settings: Settings) -> RunSpec:
 
 
 def _open(ledger: Ledger, chain: Chain, settings: Settings, preflight: Preflight) -> Run:
-    check_workspace(ledger.engine, chain.root, preflight)
+    check_workspace(ledger.engine, chain.root, preflight, credentials=settings.target.credentials)
     now = time.time()
     run = create_undo(ledger.engine, chain, _spec(chain, settings), now=now)
     return open_undo(ledger.engine, chain, run, workspace_id=preflight.workspace_id, now=now)

@@ -140,7 +140,8 @@ class _Verification:
         root_no = self._root.run_no
         await asyncio.to_thread(forget_verifications, self._engine, root_no)
         async with self._session.connected() as (client, preflight):
-            await asyncio.to_thread(check_workspace, self._engine, self._root, preflight)
+            keys = self._around.settings.target.credentials
+            await asyncio.to_thread(check_workspace, self._engine, self._root, preflight, credentials=keys)
             stops: Sequence[Stop] = () if preflight.stop is None else (preflight.stop,)
             if not stops:
                 stops = await self._session.survey(client, self._root, verifications, wanted_by_verify(root_no))

@@ -206,6 +206,19 @@ async def test_one_token_serves_every_workspace_of_a_file(tmp_path: Path) -> Non
     assert len(report.workspaces) == 2
 
 
+async def test_a_default_key_that_opens_no_row_does_not_hold_up_the_run(tmp_path: Path) -> None:
+    """Its workspace holds no credential, every row is of another one, which has a key: the stopped run goes on."""
+    rows = [(number, 100) for number in range(1, 61)]
+    jobs = write(tmp_path / "jobs.csv", rows, workspaces=[OTHER_WORKSPACE] * 60)
+    async with service(limit={"kind": "token_bucket", "rate": 100, "burst": 1}) as server:
+        keys = settings(server, workspace_keys={OTHER_WORKSPACE: OTHER_KEY})
+        stopped = await run_batch(jobs, keys, **stopped_at(10))
+        report = await run_batch(jobs, keys)
+        assert set(assigns(server).values()) == {1}
+    assert stopped.outcomes[Outcome.PENDING] > 0
+    assert (report.run_id, report.outcomes) == (stopped.run_id, {Outcome.ASSIGNED: 60})
+
+
 async def test_a_refused_takeover_is_a_conflict(tmp_path: Path) -> None:
     """With `takeover=refuse` somebody else's credential is left alone, and one's own is unchanged."""
     first = write(tmp_path / "first.csv", [(1, 100), (2, 100)])

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.batch.test_batch import OTHER_KEY, assigns, service, settings, stopped_at, uuid, write
+from tests.batch.test_batch import (
+    OTHER_KEY,
+    OTHER_WORKSPACE,
+    TOKEN,
+    assigns,
+    service,
+    settings,
+    stopped_at,
+    uuid,
+    write,
+)
 from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
 from tests.sync.test_sync import IN_ONE_SYSTEM, owners
 from tests.sync.test_verify import on
@@ -182,6 +192,19 @@ async def test_the_key_of_a_workspace_without_credentials_is_refused(tmp_path: P
         after = {credential: owner for credential, owner in owners(server).items() if owner not in {"None", ""}}
     assert report.exit_code == 0
     assert after == before
+
+
+async def test_the_tokens_own_workspace_is_nothing_to_rows_that_name_theirs(tmp_path: Path) -> None:
+    """It was not known to the run, and holds no credential: the run is verified and undone all the same."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        jobs = write(tmp_path / "jobs.csv", [(1, 100), (2, 100)], workspaces=[OTHER_WORKSPACE] * 2)
+        await run_batch(jobs, settings(server, personal_access_token=TOKEN, **SYNC))
+        token = on(server, tmp_path, personal_access_token=TOKEN, workspace_id=WORKSPACE_ID)
+        verified = await verify_run(None, token)
+        planned = await plan_undo(None, token)
+        undone = await undo_run(None, token)
+    assert (verified.exit_code, planned.unassign) == (0, 2)
+    assert undone.outcomes == {Outcome.UNASSIGNED: 2}
 
 
 async def test_rows_that_changed_since_stay(tmp_path: Path) -> None:

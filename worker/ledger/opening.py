@@ -13,7 +13,8 @@ from worker.ledger.decided import decide, sentinel
 from worker.ledger.doubts import mark_doubtful
 from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
-from worker.ledger.runs import Run, RunState, delete_run, get_run, look_alike, worked_until, workspace_of
+from worker.ledger.homes import home_of
+from worker.ledger.runs import Run, RunState, delete_run, get_run, look_alike, worked_until
 from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, results, runs, same_row, shards
 from worker.models import Outcome
@@ -103,7 +104,7 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
         refuse_held(connection, before.run_no, holder=holder())
         _supersede(connection, before.run_no)
         return
-    at_home = workspace_of(connection, before.run_no) in {None, run.workspace_id}
+    at_home = home_of(connection, before.run_no) in {None, run.workspace_id}
     if not at_home and (run.workspace_id is not None or _has_homeless_rows(connection, before.run_no)):
         return
     refuse_held(connection, before.run_no, holder=holder())

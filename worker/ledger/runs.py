@@ -15,7 +15,7 @@ from worker.errors import RunNotFoundError
 from worker.ledger.fences import fenced
 from worker.ledger.mode import How
 from worker.ledger.store import store_of
-from worker.ledger.tables import metadata, results, runs, unsettled
+from worker.ledger.tables import metadata, runs, unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,14 +41,12 @@ __all__ = [
     "end_execution",
     "find_alike",
     "get_run",
-    "has_read_any",
     "insert_run",
     "learn_workspace",
     "list_runs",
     "look_alike",
     "note_stop",
     "worked_until",
-    "workspace_of",
 ]
 
 RunState = Literal["staging", "open", "finished", "superseded"]
@@ -233,26 +231,6 @@ def learn_workspace(engine: Engine, run_no: int, workspace_id: str) -> Run:
     with engine.begin() as connection:
         connection.execute(update(runs).where(runs.c.run_no == run_no).values(workspace_id=workspace_id))
     return get_run(engine, run_no)
-
-
-def workspace_of(connection: Connection, run_no: int) -> str | None:
-    """The workspace that a run belongs to: as noted, else as the first credential that it read says."""
-    noted = connection.execute(select(runs.c.workspace_id).where(runs.c.run_no == run_no)).scalar()
-    if noted is not None:
-        return str(noted)
-    told = select(results.c.credential_workspace_id).where(
-        results.c.run_no == run_no, results.c.credential_workspace_id.is_not(None)
-    )
-    found = connection.execute(told.limit(1)).scalar()
-    return None if found is None else str(found)
-
-
-def has_read_any(connection: Connection, run: Run) -> bool:
-    """Whether the run, or the one that it is a child of, was ever told of a credential by the service."""
-    told = select(results.c.row).where(
-        results.c.run_no.in_([run.run_no, run.parent_no]), results.c.credential_workspace_id.is_not(None)
-    )
-    return connection.execute(told.limit(1)).first() is not None
 
 
 def note_stop(  # noqa: PLR0913 - the columns of one row
