@@ -186,12 +186,51 @@ def test_rows_that_name_their_workspaces_are_carried_over(ledger: Ledger) -> Non
 
 
 def test_rows_that_name_none_are_not_carried_to_a_key_that_nobody_knows(ledger: Ledger) -> None:
-    """The run before went to the workspace of its key; this one's may be another."""
-    before = staged(ledger.engine, [row(1, workspace=1), row(2), row(3)], sha256="a")
+    """The run before went to the workspace of its key, this one's may be another: but it is this file that goes now."""
+    before = staged(ledger.engine, [row(1, workspace=1), row(2), row(3)], sha256="a", workspace_id=uuid(9))
+    for place, written in enumerate([told_where(1, 1), told_where(2, 9)]):
+        claim, writer = claimed(ledger.engine, before)
+        writer.write(Batch(results=[written], marks={claim.shards[place].shard: 3}))
+        writer.close()
+    run = staged(ledger.engine, [row(1, workspace=1), row(2), row(3, person=501)], sha256="b")
+    assert {number: outcome for number, (outcome, _) in decided(ledger, run).items()} == {1: "unchanged"}
+    assert get_run(ledger.engine, before.run_no).state == "superseded"
+    with ledger.engine.connect() as connection:
+        marked = connection.execute(select(unsettled.c.row).where(unsettled.c.run_no == run.run_no)).scalars().all()
+    assert marked == [3]  # it may have been sent
+
+
+@pytest.mark.parametrize("home", [None, 9])
+def test_a_changed_file_is_sent_instead_of_the_old_one_wherever_its_rows_may_be(
+    ledger: Ledger, home: int | None
+) -> None:
+    """A fleet's submit knows no key: one workspace in common is enough, be it named or that of an unknown key."""
+    before = staged(ledger.engine, [row(1, workspace=1), row(2)], sha256="a", workspace_id=uuid(8))
     settle(ledger.engine, before, told_where(1, 1), through=1)
-    run = staged(ledger.engine, [row(1, workspace=1), row(2)], sha256="b")
-    assert decided(ledger, run) == {}
+    run = staged(
+        ledger.engine, [row(1, workspace=1), row(2)], sha256="b", workspace_id=None if home is None else uuid(home)
+    )
+    assert list(decided(ledger, run)) == [1]
+    assert get_run(ledger.engine, before.run_no).state == "superseded"
+
+
+def test_another_buildings_file_of_the_same_name_stays(ledger: Ledger) -> None:
+    """None of its rows can be of a workspace that the new file has rows of."""
+    before = staged(ledger.engine, [row(1, workspace=1), row(2)], sha256="a", workspace_id=uuid(8))
+    run = staged(ledger.engine, [row(1, workspace=2), row(3)], sha256="b", workspace_id=uuid(9))
     assert get_run(ledger.engine, before.run_no).state == "open"
+    staged(ledger.engine, [row(1, workspace=8), row(3, workspace=9)], sha256="c", workspace_id=uuid(7))
+    assert get_run(ledger.engine, run.run_no).state == "superseded"
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_a_named_row_was_told_is_not_where_the_others_went(ledger: Ledger, is_known: bool) -> None:  # noqa: FBT001 - a case
+    """The workspace that the first credential was found in is its own; that of the key is the one of nameless rows."""
+    before = staged(ledger.engine, [row(1, workspace=1), row(2)], sha256="a")
+    settle(ledger.engine, before, told_where(1, 1), through=1)
+    run = staged(ledger.engine, [row(1, workspace=1), row(2)], sha256="b", workspace_id=uuid(9) if is_known else None)
+    assert list(decided(ledger, run)) == [1]
+    assert get_run(ledger.engine, before.run_no).state == "superseded"
 
 
 def test_a_later_write_to_the_credential_stops_the_carrying_over(ledger: Ledger) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import not_, or_, select, true
+from sqlalchemy import func, not_, or_, select, true
 
 from worker.ledger.tables import inputs, results, runs, same_row, shards
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from worker.ledger.runs import Run
 
-__all__ = ["has_home_rows", "has_read_at_home", "home_of"]
+__all__ = ["has_home_rows", "has_read_at_home", "home_of", "may_share_workspace"]
 
 
 def home_of(connection: Connection, run_no: int, *, keyed: Collection[str] | None = None) -> str | None:
@@ -46,6 +46,17 @@ def has_home_rows(connection: Connection, run_no: int, *, keyed: Collection[str]
     """Whether the default key opens any row of a run."""
     found = select(shards.c.shard).where(shards.c.run_no == run_no, _at_home(shards, keyed)).limit(1)
     return connection.execute(found).first() is not None
+
+
+def may_share_workspace(connection: Connection, one: int, other: int, *, homes: tuple[str | None, str | None]) -> bool:
+    """Whether any rows of two runs may be of one workspace; a home that is not known may be any."""
+    places = [_places(connection, run_no, home) for run_no, home in zip((one, other), homes, strict=True)]
+    return any(None in each for each in places) or not places[0].isdisjoint(places[1])
+
+
+def _places(connection: Connection, run_no: int, home: str | None) -> set[str | None]:
+    place = func.coalesce(shards.c.workspace_id, home)
+    return set(connection.execute(select(place).where(shards.c.run_no == run_no).distinct()).scalars())
 
 
 def _told_at_home(numbers: Collection[int], keyed: Collection[str] | None, column: ColumnElement[Any]) -> Any:  # noqa: ANN401 - SQLAlchemy's select

@@ -6,14 +6,14 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, case, exists, func, literal, or_, select, update
+from sqlalchemy import and_, case, exists, func, literal, or_, select, true, update
 
 from worker.errors import LedgerHeldError
 from worker.ledger.decided import decide, sentinel
 from worker.ledger.doubts import mark_doubtful
 from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
-from worker.ledger.homes import home_of
+from worker.ledger.homes import home_of, may_share_workspace
 from worker.ledger.runs import Run, RunState, delete_run, get_run, look_alike, worked_until
 from worker.ledger.store import store_of
 from worker.ledger.tables import inputs, results, runs, same_row, shards
@@ -104,11 +104,12 @@ def _carry_over(connection: Connection, run: Run, *, now: float) -> None:
         refuse_held(connection, before.run_no, holder=holder())
         _supersede(connection, before.run_no)
         return
-    at_home = home_of(connection, before.run_no) in {None, run.workspace_id}
-    if not at_home and (run.workspace_id is not None or _has_homeless_rows(connection, before.run_no)):
-        return
+    home = home_of(connection, before.run_no)
+    if not may_share_workspace(connection, before.run_no, run.run_no, homes=(home, run.workspace_id)):
+        return  # another building's file of the same name
     refuse_held(connection, before.run_no, holder=holder())
-    settled = _settled_by(before, run.run_no, now=now).subquery()
+    at_home = home in {None, run.workspace_id}
+    settled = _settled_by(before, run.run_no, at_home=at_home, now=now).subquery()
     _, *never_sent = sentinel(now)
     decide(
         connection,
@@ -135,12 +136,6 @@ def _supersede(connection: Connection, run_no: int) -> None:
     connection.execute(update(shards).where(shards.c.run_no == run_no).values(epoch=shards.c.epoch + 1))
 
 
-def _has_homeless_rows(connection: Connection, run_no: int) -> bool:
-    """Whether a row of the run names no workspace, so that it went to whichever the key was for."""
-    found = select(exists().where(shards.c.run_no == run_no, shards.c.workspace_id.is_(None)))
-    return bool(connection.execute(found).scalar())
-
-
 def _content(rows: FromClause) -> ColumnElement[str]:
     """What makes a row of `inputs` the same as another one, as one text: looked up in one search, without an index."""
     here = rows.c
@@ -148,11 +143,12 @@ def _content(rows: FromClause) -> ColumnElement[str]:
     return functools.reduce(lambda text, part: text + " " + part, people, here.acs_credential_id)
 
 
-def _settled_by(before: Row[Any], run_no: int, *, now: float) -> Select[Any]:
+def _settled_by(before: Row[Any], run_no: int, *, at_home: bool, now: float) -> Select[Any]:
     """(content, settled_at, detail) of rows that a run settled lately; of a credential it has settled one row at most.
 
-    Without those whose credential another run may have written since. Other runs are gone through once: to look in
-    them for one credential at a time would take as long for each row.
+    Without those whose credential another run may have written since, and, unless the run went to the same workspace
+    by default (`at_home`), those that name none: they are of wherever its key was for. Other runs are gone through
+    once: to look in them for one credential at a time would take as long for each row.
     """
     old, word, other = inputs.alias(), results.alias(), inputs.alias()
     stopped = worked_until()
@@ -187,5 +183,6 @@ def _settled_by(before: Row[Any], run_no: int, *, now: float) -> Select[Any]:
             or_(is_assigned, word.c.outcome == Outcome.UNCHANGED.value),
             word.c.finished_at > now - CARRY_OVER_WINDOW,
             func.coalesce(since.c.stopped_at, literal(0.0)) <= known_at,
+            true() if at_home else old.c.workspace_id.is_not(None),
         )
     )
