@@ -19,12 +19,22 @@ from typing import TYPE_CHECKING, Any
 
 from worker.control import Control, Progress
 from worker.earlier import check_workspace, hold_earlier
+from worker.errors import LedgerHeldError
 from worker.executor import Executor, reopen
 from worker.ledger.children import spec_of_child
 from worker.ledger.mode import UNDOING
+from worker.ledger.overtaken import leave_overtaken
 from worker.ledger.runs import UNDO, RunSpec, discard_run
 from worker.ledger.tables import verifications
-from worker.ledger.undos import create_undo, find_undo, group_undo, has_rest, open_undo, wanted_by_undo
+from worker.ledger.undos import (
+    begin_undo,
+    create_undo,
+    discard_unbegun,
+    find_undo,
+    group_undo,
+    has_rest,
+    wanted_by_undo,
+)
 from worker.models import Outcome
 from worker.paths import Paths
 from worker.report import exit_code_of
@@ -38,7 +48,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from worker.config import Settings
-    from worker.ledger import Ledger
     from worker.ledger.chains import Chain
     from worker.ledger.runs import Run
     from worker.ledger.undos import UndoGroup
@@ -128,13 +137,20 @@ async def undo_run(  # noqa: PLR0913 - keywords, each of them optional
         executor = Executor(ledger, around)
         undo = await asyncio.to_thread(find_undo, ledger.engine, chain)
         if undo is not None and undo.state == "open":
-            keys = settings.target.credentials
-            report = await executor.execute(partial(reopen, ledger.engine, undo, credentials=keys), recover=recover)
+            overtaken = partial(leave_overtaken, ledger.engine, chain, undo, recover=recover, now=time.time())
+            note = _left_alone(await asyncio.to_thread(overtaken))
+            go_on = partial(reopen, ledger.engine, undo, credentials=settings.target.credentials)
+            report = await executor.execute(go_on, recover=recover, note=note)
             return await asyncio.to_thread(_with_rest, ledger.engine, chain, report)
         if undo is not None and not await asyncio.to_thread(has_rest, ledger.engine, chain):
             # The one before may have ended before its results were written: they are written again.
             return await executor.finish(undo, note=f"run {chain.root.id} was undone already, by run {undo.id}")
-        return await executor.execute(partial(_open, ledger, chain, settings), recover=recover, note=_note(chain))
+        opening = _Opening(ledger.engine, chain, settings, earlier=undo)
+        try:
+            return await executor.execute(opening, recover=recover, note=_note(chain))
+        except LedgerHeldError:  # somebody took the workspace in between: an undo left open would be gone on with later
+            await asyncio.to_thread(opening.discard)
+            raise
 
 
 async def plan_undo(  # noqa: PLR0913 - keywords, each of them optional
@@ -198,11 +214,48 @@ def _spec(chain: Chain, settings: Settings) -> RunSpec:
     return spec_of_child(chain.root, kind=UNDO, mode=UNDOING, settings=public, workspace_id=chain.root.workspace_id)
 
 
-def _open(ledger: Ledger, chain: Chain, settings: Settings, preflight: Preflight) -> Run:
-    check_workspace(ledger.engine, chain.root, preflight, credentials=settings.target.credentials)
-    now = time.time()
-    run = create_undo(ledger.engine, chain, _spec(chain, settings), now=now)
-    return open_undo(ledger.engine, chain, run, workspace_id=preflight.workspace_id, now=now)
+class _Opening:
+    """Opens an undo that is made only when the workspace of the key is known.
+
+    Args:
+        engine: the ledger.
+        chain: what is undone.
+        settings: of this call.
+        earlier: the latest undo of it so far, which has ended.
+    """
+
+    def __init__(self, engine: Engine, chain: Chain, settings: Settings, *, earlier: Run | None) -> None:
+        self._engine = engine
+        self._chain = chain
+        self._settings = settings
+        self._earlier = earlier
+        self._opened: Run | None = None
+
+    def __call__(self, preflight: Preflight) -> Run:
+        """Make the undo."""
+        chain, credentials = self._chain, self._settings.target.credentials
+        check_workspace(self._engine, chain.root, preflight, credentials=credentials)
+        self._opened = begin_undo(
+            self._engine,
+            chain,
+            _spec(chain, self._settings),
+            earlier=self._earlier,
+            workspace_id=preflight.workspace_id,
+            now=time.time(),
+        )
+        return self._opened
+
+    def discard(self) -> None:
+        """Remove it again, where nobody has begun it."""
+        if self._opened is not None:
+            discard_unbegun(self._engine, self._opened.run_no)
+
+
+def _left_alone(count: int) -> str | None:
+    if not count:
+        return None
+    rows = "1 row is" if count == 1 else f"{count} rows are"
+    return f"{rows} left alone, since a later run has assigned the credential anew"
 
 
 def _note(chain: Chain) -> str | None:

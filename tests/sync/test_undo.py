@@ -11,6 +11,7 @@ from tests.batch.test_batch import (
     OTHER_KEY,
     OTHER_WORKSPACE,
     TOKEN,
+    Where,
     assigns,
     service,
     settings,
@@ -23,7 +24,9 @@ from tests.sync.test_sync import IN_ONE_SYSTEM, owners
 from tests.sync.test_verify import on
 from worker import Control, Outcome, run_batch
 from worker.cli.undo import _print
-from worker.errors import ConfigError, UsageError
+from worker.errors import ConfigError, LedgerHeldError, UsageError
+from worker.ledger import Ledger
+from worker.ledger.runs import list_runs
 from worker.models import Call, StopCause
 from worker.retrying import retry_run
 from worker.simulator import WORKSPACE_ID
@@ -52,6 +55,12 @@ async def moved(server: RunningSimulator, folder: Path, count: int = 20) -> dict
     )
     assert set(owners(server).values()) == {uuid(200)}
     return before
+
+
+def list_of(folder: Path) -> list[str]:
+    """The ids of the runs in the ledger of `moved`, the newest first."""
+    with Ledger(Where.ledger or str(folder / "assign-ledger.db"), exclusive=False) as ledger:
+        return [run.id for run in list_runs(ledger.engine)]
 
 
 async def test_every_owner_is_restored(tmp_path: Path) -> None:
@@ -259,6 +268,48 @@ async def test_an_undo_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert dict(second.outcomes) == {Outcome.ASSIGNED: 100, Outcome.UNASSIGNED: 100}
     assert after == before
     assert given_back == Counter(dict.fromkeys(given_back, 1))
+
+
+async def test_an_undo_that_goes_on_leaves_alone_what_was_assigned_anew_meanwhile(tmp_path: Path) -> None:
+    """The person is the same: whom a later run gave it to keeps it."""
+    async with service(**IN_ONE_SYSTEM) as server:
+        await moved(server, tmp_path, 20)
+        begun = await undo_run(None, on(server, tmp_path, concurrency=1), **stopped_at(1))
+        again = await run_batch(tmp_path / "jobs.csv", settings(server), again=True)
+        assert again.exit_code == 0
+        first_run = list_of(tmp_path)[-1]
+        report = await undo_run(first_run, on(server, tmp_path))
+        assert set(owners(server).values()) == {uuid(200)}
+        told = await undo_run(first_run, on(server, tmp_path))
+    left = report.outcomes[Outcome.CONFLICT] + report.outcomes[Outcome.IN_DOUBT]
+    assert begun.outcomes[Outcome.PENDING] > 0
+    assert (report.run_id, report.exit_code) == (begun.run_id, 1)
+    assert left + report.outcomes[Outcome.ASSIGNED] == 20
+    assert f"{left} rows are left alone, since a later run has assigned the credential anew" in report.notes
+    assert "was undone already" in told.notes[0]
+
+
+async def test_an_undo_that_finds_the_workspace_taken_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody took it after the undo was made: the next call makes its own."""
+
+    def taken(*_: object, **__: object) -> None:
+        raise LedgerHeldError("run 5 works on the same workspace")
+
+    async with service(**IN_ONE_SYSTEM) as server:
+        before = await moved(server, tmp_path, 4)
+        known = list_of(tmp_path)
+        with monkeypatch.context() as patched:
+            patched.setattr("worker.executor.hold_run", taken)
+            patched.setattr("worker.sending.claim_run", taken)
+            with pytest.raises(LedgerHeldError, match="run 5"):
+                await undo_run(None, on(server, tmp_path))
+        assert list_of(tmp_path) == known
+        report = await undo_run(None, on(server, tmp_path))
+        after = {credential: owner for credential, owner in owners(server).items() if owner not in {"None", ""}}
+    assert report.exit_code == 0
+    assert after == before
 
 
 async def test_what_cannot_be_undone(tmp_path: Path) -> None:

@@ -12,15 +12,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, case, func, or_, select
 
+from worker.errors import LedgerHeldError
 from worker.ledger.runs import RETRY, RUN, Run, as_run, get_run
 from worker.ledger.tables import inputs, results, runs
 from worker.models import Outcome
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, FromClause, Select
+    from sqlalchemy import Connection, Engine, FromClause, Select
     from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["Chain", "chain_before", "chain_of", "find_chain", "is_doubtful", "last_words", "latest", "members"]
+__all__ = [
+    "Chain",
+    "chain_before",
+    "chain_of",
+    "find_chain",
+    "is_doubtful",
+    "last_words",
+    "latest",
+    "members",
+    "require_same",
+]
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,18 @@ def last_words(root_no: Any) -> Select[Any]:  # noqa: ANN401 - a number, or an e
 def members(root_no: Any) -> Select[Any]:  # noqa: ANN401 - likewise
     """The numbers of all runs of a chain."""
     return select(runs.c.run_no).where(or_(runs.c.run_no == root_no, _is_retry_of(root_no)))
+
+
+def require_same(connection: Connection, chain: Chain) -> None:
+    """See that a chain is still what was looked at.
+
+    Raises:
+        LedgerHeldError: another process has retried or removed it since.
+    """
+    if set(connection.execute(members(chain.root.run_no)).scalars()) != set(chain.numbers):
+        raise LedgerHeldError(
+            f"another process has retried or removed run {chain.root.id} just now; `assign-worker runs` tells"
+        )
 
 
 def is_doubtful(word: FromClause = results) -> ColumnElement[bool]:

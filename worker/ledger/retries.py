@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, exists, false, func, insert, literal, or_, select, update
 
-from worker.errors import LedgerHeldError
-from worker.ledger.chains import is_doubtful, latest, members
+from worker.ledger.chains import is_doubtful, latest, members, require_same
 from worker.ledger.children import fill_shards, open_child
 from worker.ledger.decided import decide, sentinel
 from worker.ledger.doubts import mark_doubtful
@@ -100,7 +99,7 @@ def create_retry(engine: Engine, chain: Chain, choice: Choice, spec: RunSpec, *,
     """
     with engine.begin() as connection:
         store_of(engine.dialect).take_turns(connection)
-        _require_same(connection, chain)
+        require_same(connection, chain)
         run = insert_run(connection, spec, now=now)
         chosen = _unclaimed(connection, chain, choice).subquery()
         columns = [column.name for column in inputs.columns if column.name != "run_no"]
@@ -117,13 +116,6 @@ def create_retry(engine: Engine, chain: Chain, choice: Choice, spec: RunSpec, *,
         _mark(connection, run, chosen)
         mark_doubtful(connection, run)
         return open_child(connection, chain.root, run, now=now)
-
-
-def _require_same(connection: Connection, chain: Chain) -> None:
-    if set(connection.execute(members(chain.root.run_no)).scalars()) != set(chain.numbers):
-        raise LedgerHeldError(
-            f"another process has retried or removed run {chain.root.id} just now; `assign-worker runs` tells"
-        )
 
 
 def _choose(chain: Chain, choice: Choice) -> Select[Any]:

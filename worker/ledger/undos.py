@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import and_, case, exists, func, insert, literal, null, or_, select, true, type_coerce
 from sqlalchemy.types import Text
 
-from worker.ledger.chains import latest
+from worker.errors import LedgerHeldError
+from worker.ledger.chains import latest, require_same
 from worker.ledger.children import fill_shards, open_child
 from worker.ledger.held import refuse_held
 from worker.ledger.holders import holder
-from worker.ledger.runs import UNDO, as_run, insert_run
+from worker.ledger.runs import UNDO, as_run, delete_run, insert_run
 from worker.ledger.store import store_of
-from worker.ledger.tables import inputs, owners, results, runs, same_row, verifications
+from worker.ledger.tables import inputs, owners, results, runs, same_row, shards, verifications
 from worker.models import Outcome
 
 if TYPE_CHECKING:
@@ -27,9 +28,19 @@ if TYPE_CHECKING:
     from worker.ledger.chains import Chain
     from worker.ledger.runs import Run, RunSpec
 
-__all__ = ["UndoGroup", "create_undo", "find_undo", "group_undo", "has_rest", "open_undo", "wanted_by_undo"]
+__all__ = [
+    "NOT_UNDOABLE",
+    "UndoGroup",
+    "begin_undo",
+    "create_undo",
+    "discard_unbegun",
+    "find_undo",
+    "group_undo",
+    "has_rest",
+    "wanted_by_undo",
+]
 
-_NOT_UNDOABLE: Final = "not_undoable"
+NOT_UNDOABLE: Final = "not_undoable"
 """The error type of rows that no undo can give back."""
 _UNKNOWN: Final = (
     "who had it before is not recorded, since the run did not read it (a plain run does not); nothing was changed"
@@ -52,48 +63,81 @@ class UndoGroup(NamedTuple):
 
 
 def find_undo(engine: Engine, chain: Chain) -> Run | None:
-    """The latest undo of a chain."""
-    query = (
-        select(runs)
-        .where(runs.c.parent_no == chain.root.run_no, runs.c.kind == UNDO, runs.c.state != "staging")
-        .order_by(runs.c.run_no.desc())
-        .limit(1)
-    )
+    """The undo of a chain that is not finished, else the latest one."""
+    is_open = case((runs.c.state == "open", 1), else_=0)
+    query = _undos(chain, runs).order_by(is_open.desc(), runs.c.run_no.desc()).limit(1)
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else as_run(row)
 
 
 def create_undo(engine: Engine, chain: Chain, spec: RunSpec, *, now: float) -> Run:
-    """Make the undo in state `staging`, under the root's row numbers; rows that cannot be undone get their result.
+    """Make an undo in state `staging`, to be looked at: under the root's row numbers, as `begin_undo` makes it.
+
+    Raises:
+        LedgerHeldError: as `begin_undo`.
+    """
+    with engine.begin() as connection:
+        return _create(connection, chain, spec, now=now)
+
+
+def begin_undo(  # noqa: PLR0913 - what the undo does not know yet
+    engine: Engine, chain: Chain, spec: RunSpec, *, earlier: Run | None, workspace_id: str | None, now: float
+) -> Run:
+    """Make the undo, open for sending, in one transaction; rows that cannot be undone get their result.
 
     Args:
         engine: the ledger, held by this process.
         chain: what is undone: its rows that are assigned.
         spec: of kind `undo`, its parent the root.
+        earlier: the latest undo of it when it was looked at, which has ended; or None.
+        workspace_id: of the default key, where the service has told it.
         now: Unix seconds.
 
     Raises:
-        LedgerHeldError: another process sends what is to be undone, or works on its workspace.
+        LedgerHeldError: another process sends what is to be undone, works on its workspace, has begun to undo it, or
+            has retried or removed it since it was looked at.
     """
     with engine.begin() as connection:
-        store_of(engine.dialect).take_turns(connection)
-        refuse_held(connection, chain.last.run_no, holder=holder())
-        run = insert_run(connection, spec, now=now)
-        # Where the run was undone before: what it assigned since, and what could not be given back then.
-        among = _not_undone(connection, chain) if _has_rest(connection, chain) else true()
-        _fill_inputs(connection, chain, run, among)
-        _fill_owners(connection, chain, run, among)
-        fill_shards(connection, chain.root, run)
-        _decide(connection, chain, run, among, now=now)
-        store_of(connection.dialect).note_sizes(connection)
-    return run
-
-
-def open_undo(engine: Engine, chain: Chain, run: Run, *, workspace_id: str | None, now: float) -> Run:
-    """Open a staged undo for sending."""
-    with engine.begin() as connection:
+        run = _create(connection, chain, spec, now=now)
+        others = _undos(chain, runs.c.id).where(runs.c.run_no > (0 if earlier is None else earlier.run_no))
+        other = connection.execute(others.limit(1)).scalar()
+        if other is not None:
+            raise LedgerHeldError(
+                f"another process has begun to undo run {chain.root.id} meanwhile, as run {other}; nothing was sent "
+                "here. The same command tells what became of it"
+            )
         return open_child(connection, chain.root, run, now=now, workspace_id=workspace_id or chain.root.workspace_id)
+
+
+def discard_unbegun(engine: Engine, run_no: int) -> None:
+    """Remove an undo that this process has opened and could not take, if nobody else has taken it."""
+    with engine.begin() as connection:
+        store_of(connection.dialect).take_turns(connection)
+        was_taken = exists().where(shards.c.run_no == run_no, shards.c.epoch > 0)
+        if not connection.execute(select(was_taken)).scalar():
+            delete_run(connection, run_no)
+
+
+def _undos(chain: Chain, *columns: Any) -> Select[Any]:  # noqa: ANN401 - SQL expressions
+    """`columns` of the undos of a chain."""
+    return select(*columns).where(runs.c.parent_no == chain.root.run_no, runs.c.kind == UNDO, runs.c.state != "staging")
+
+
+def _create(connection: Connection, chain: Chain, spec: RunSpec, *, now: float) -> Run:
+    store = store_of(connection.dialect)
+    store.take_turns(connection)
+    require_same(connection, chain)
+    refuse_held(connection, chain.last.run_no, holder=holder())
+    run = insert_run(connection, spec, now=now)
+    # Where the run was undone before: what it assigned since, and what could not be given back then.
+    among = _not_undone(connection, chain) if _has_rest(connection, chain) else true()
+    _fill_inputs(connection, chain, run, among)
+    _fill_owners(connection, chain, run, among)
+    fill_shards(connection, chain.root, run)
+    _decide(connection, chain, run, among, now=now)
+    store.note_sizes(connection)
+    return run
 
 
 _EXPECTED: Final = func.coalesce(inputs.c.acs_user_id, results.c.assigned_acs_user_id)
@@ -117,14 +161,10 @@ def _assigned(chain: Chain, *columns: Any) -> Select[Any]:  # noqa: ANN401 - SQL
 
 def _not_undone(connection: Connection, chain: Chain) -> ColumnElement[bool]:
     """Of `inputs`: no undo of the chain has settled the row; what failed in one, another may give back."""
-    undos = connection.execute(
-        select(runs.c.run_no).where(
-            runs.c.parent_no == chain.root.run_no, runs.c.kind == UNDO, runs.c.state != "staging"
-        )
-    ).scalars()
+    undos = connection.execute(_undos(chain, runs.c.run_no)).scalars()
     word = results.alias()
     is_settled = or_(
-        word.c.outcome.not_in([Outcome.FAILED.value, Outcome.IN_DOUBT.value]), word.c.error_type == _NOT_UNDOABLE
+        word.c.outcome.not_in([Outcome.FAILED.value, Outcome.IN_DOUBT.value]), word.c.error_type == NOT_UNDOABLE
     )
     return and_(
         true(), *(~exists().where(word.c.run_no == undo, word.c.row == inputs.c.row, is_settled) for undo in undos)
@@ -186,7 +226,7 @@ def _decide(connection: Connection, chain: Chain, run: Run, among: ColumnElement
         "outcome": literal(Outcome.FAILED.value),
         "retryable": literal(False),  # noqa: FBT003 - SQL's false
         "detail": case((or_(_KNOWN, is_none), literal(_UNTOLD)), else_=literal(_UNKNOWN)),
-        "error_type": literal(_NOT_UNDOABLE),
+        "error_type": literal(NOT_UNDOABLE),
         "attempts": literal(0),
         "read_back": literal(False),  # noqa: FBT003 - SQL's false
         "finished_at": literal(now),

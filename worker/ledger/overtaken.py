@@ -1,0 +1,105 @@
+"""An undo that was left unfinished, and later runs that have assigned its credentials since."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import and_, case, exists, func, insert, literal, or_, select, true
+
+from worker.ledger.held import refuse_held
+from worker.ledger.holders import holder
+from worker.ledger.runs import UNDO
+from worker.ledger.store import store_of
+from worker.ledger.tables import inputs, results, runs, same_row, same_shard, shards, unsettled
+from worker.ledger.undos import NOT_UNDOABLE
+from worker.models import Outcome
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, FromClause, Select
+    from sqlalchemy.sql.elements import ColumnElement
+
+    from worker.ledger.chains import Chain
+    from worker.ledger.runs import Run
+
+__all__ = ["leave_overtaken"]
+
+_OVERTAKEN: Final = "a later run has assigned the credential anew, and what that one says goes"
+
+
+def leave_overtaken(engine: Engine, chain: Chain, undo: Run, *, recover: bool, now: float) -> int:
+    """Of an unfinished undo, decide the rows whose credential a later run has assigned, or may have; how many.
+
+    The person may be the same one whom the chain gave it to: by the present owner alone nobody can tell.
+
+    Args:
+        engine: the ledger, held by this process.
+        chain: what is undone.
+        undo: of it, open.
+        recover: the ledger's marks are not to be trusted: any open row may have been sent.
+        now: Unix seconds.
+
+    Raises:
+        LedgerHeldError: another process works on it, or on its workspace.
+    """
+    with engine.begin() as connection:
+        store_of(engine.dialect).take_turns(connection)
+        refuse_held(connection, undo.run_no, holder=holder())
+        is_later = and_(
+            runs.c.run_no > undo.run_no,
+            runs.c.run_no.not_in(chain.numbers),
+            runs.c.kind != UNDO,
+            runs.c.endpoint == undo.endpoint,
+            runs.c.started_at.is_not(None),
+        )
+        if not connection.execute(select(exists().where(is_later))).scalar():
+            return 0
+        return _leave(connection, undo, is_later, recover=recover, now=now)
+
+
+def _leave(connection: Connection, undo: Run, is_later: ColumnElement[bool], *, recover: bool, now: float) -> int:
+    maybe_sent = true() if recover else _is_on_its_way(inputs, shards, unsettled)
+    in_doubt = f"it may have been given back, and {_OVERTAKEN}; look at whose it is in Seam"
+    columns: dict[str, Any] = {
+        "run_no": literal(undo.run_no),
+        "row": inputs.c.row,
+        "outcome": case((maybe_sent, literal(Outcome.IN_DOUBT.value)), else_=literal(Outcome.CONFLICT.value)),
+        "retryable": literal(False),  # noqa: FBT003 - SQL's false
+        "detail": case((maybe_sent, literal(in_doubt)), else_=literal(f"{_OVERTAKEN}; nothing was changed")),
+        "error_type": literal(NOT_UNDOABLE),  # so that no other undo takes it up
+        "attempts": func.coalesce(unsettled.c.attempts, 0),
+        "read_back": literal(False),  # noqa: FBT003 - SQL's false
+        "finished_at": literal(now),
+        "details_due": literal(False),  # noqa: FBT003 - SQL's false
+    }
+    query = (
+        select(*columns.values())
+        .join(shards, same_shard(shards, inputs))
+        .outerjoin(results, same_row(results, inputs))
+        .outerjoin(unsettled, same_row(unsettled, inputs))
+        .where(
+            inputs.c.run_no == undo.run_no,
+            results.c.row.is_(None),
+            inputs.c.acs_credential_id.in_(_assigned_in(is_later)),
+        )
+    )
+    statement = insert(results).from_select(list(columns), query)
+    return int(connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount)
+
+
+def _is_on_its_way(rows: FromClause, places: FromClause, notes: FromClause) -> ColumnElement[bool]:
+    """Of a row without a result: it may have been sent."""
+    return and_(rows.c.row <= places.c.dispatched_through, func.coalesce(notes.c.maybe_applied, true()))
+
+
+def _assigned_in(meant: ColumnElement[bool]) -> Select[Any]:
+    """The credentials that some runs have assigned, or may have."""
+    there, word, place, note = inputs.alias(), results.alias(), shards.alias(), unsettled.alias()
+    left = and_(word.c.row.is_(None), _is_on_its_way(there, place, note))
+    return (
+        select(there.c.acs_credential_id)
+        .join(runs, runs.c.run_no == there.c.run_no)
+        .join(place, same_shard(place, there))
+        .outerjoin(word, same_row(word, there))
+        .outerjoin(note, same_row(note, there))
+        .where(meant, or_(word.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.IN_DOUBT.value]), left))
+    )
