@@ -8,7 +8,6 @@ open ledger ─> find the run ─┬─ none ──> stage the input ─┐
 from __future__ import annotations
 
 import asyncio
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +17,9 @@ from worker.control import Control, Progress
 from worker.earlier import refuse_undone
 from worker.errors import UsageError
 from worker.executor import Executor, reopen
-from worker.intake import Intake
+from worker.intake import Intake, Staged
 from worker.ledger import Ledger
-from worker.ledger.opening import finish_staging
-from worker.ledger.runs import Run, discard_run, discard_staging, find_alike
+from worker.ledger.runs import Run, discard_staging, find_alike
 from worker.paths import Paths
 from worker.readers import ReadOptions, hash_file
 from worker.results import check_destination
@@ -135,16 +133,11 @@ class _Batch:
         if self._input is not None and not again and not self._input.is_fifo():
             run = await self._find_alike(await asyncio.to_thread(hash_file, self._input))
         if run is None:
-            staged, sha256 = await self._intake.stage()
-            if not again:  # stdin is known only now; a file may have changed since it was hashed
-                try:
-                    run = await self._find_alike(sha256)
-                except UsageError:
-                    await asyncio.to_thread(discard_run, self._engine, staged.run_no)
-                    raise
-            if run is None:
-                return await executor.execute(partial(self._open, staged, sha256, again), recover=recover)
-            await asyncio.to_thread(discard_run, self._engine, staged.run_no)
+            async with self._intake.staged() as staged:
+                if not again:  # stdin is known only now; a file may have changed since it was hashed
+                    run = await self._find_alike(staged.sha256)
+                if run is None:
+                    return await executor.execute(partial(self._open, staged, again), recover=recover)
         if run.state == "finished":
             note = (
                 f"run {run.id} has already sent this input; --again sends it once more, "
@@ -163,6 +156,5 @@ class _Batch:
             await asyncio.to_thread(refuse_undone, self._engine, spec, sha256)
         return run
 
-    def _open(self, run: Run, sha256: str, again: bool, preflight: Preflight) -> Run:  # noqa: FBT001 - bound by name
-        home = preflight.workspace_id
-        return finish_staging(self._engine, run, sha256=sha256, now=time.time(), workspace_id=home, again=again)
+    def _open(self, staged: Staged, again: bool, preflight: Preflight) -> Run:  # noqa: FBT001 - bound by name
+        return staged.open(again=again, workspace_id=preflight.workspace_id)

@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 import time
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from worker.errors import InterruptedEarlyError, TerminatedEarlyError
 from worker.ledger.mode import How, Mode
+from worker.ledger.opening import finish_staging
 from worker.ledger.runs import Run, RunSpec, create_run, discard_run
 from worker.ledger.staging import stage
 from worker.models import StopCause
@@ -17,7 +19,9 @@ from worker.readers import open_input
 from worker.watching import tell_staging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
+
+    from sqlalchemy import Engine
 
     from worker.config import Sending
     from worker.ledger import Ledger
@@ -25,7 +29,30 @@ if TYPE_CHECKING:
     from worker.readers import ReadOptions
     from worker.surroundings import Surroundings
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "Staged"]
+
+
+class Staged:
+    """An input that was read into the ledger: a run in state `staging`."""
+
+    def __init__(self, engine: Engine, run: Run, sha256: str) -> None:
+        self._engine = engine
+        self.run = run
+        self.sha256 = sha256
+        """Of the input's bytes."""
+        self.is_open = False
+
+    def open(self, *, again: bool, workspace_id: str | None = None) -> Run:
+        """`finish_staging`, of this run.
+
+        Raises:
+            LedgerHeldError: from there; nothing is opened.
+        """
+        run = finish_staging(
+            self._engine, self.run, sha256=self.sha256, now=time.time(), workspace_id=workspace_id, again=again
+        )
+        self.is_open = True
+        return run
 
 
 class Intake:
@@ -119,6 +146,18 @@ class Intake:
             early = TerminatedEarlyError if cause and cause.cause is StopCause.SIGTERM else InterruptedEarlyError
             raise early("stopped while the input was being read; nothing was sent")
         return staged
+
+    @asynccontextmanager
+    async def staged(self) -> AsyncIterator[Staged]:
+        """`stage`; whatever ends the block, nothing of the run stays unless it was opened there."""
+        run, sha256 = await self.stage()
+        staged = Staged(self._engine, run, sha256)
+        try:
+            yield staged
+        finally:
+            if not staged.is_open:
+                with suppress(Exception):  # a ledger that cannot be written says so itself; a later command clears it
+                    await asyncio.to_thread(discard_run, self._engine, run.run_no)
 
     def _counted(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
         for row in rows:

@@ -6,7 +6,6 @@ stage the input ─> preflight ─> survey ─> group and stream ─> discard
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -17,7 +16,7 @@ from worker.ledger import Ledger
 from worker.ledger.chains import chain_before
 from worker.ledger.intentions import Intention, wanted_by_sync
 from worker.ledger.plans import group_plan, stream_plan
-from worker.ledger.runs import Run, discard_run, discard_staging
+from worker.ledger.runs import Run, discard_staging
 from worker.ledger.tables import owners
 from worker.models import Outcome
 from worker.paths import Paths
@@ -115,12 +114,8 @@ async def make_plan(  # noqa: PLR0913 - keywords, each of them optional
     around = Surroundings(settings, paths, control or Control(), watch or (lambda _: None), observers, command=command)
     with await asyncio.to_thread(Ledger, paths.ledger, exclusive=True) as ledger:
         await asyncio.to_thread(discard_staging, ledger.engine)
-        run, _ = await Intake(ledger, options, around).stage()
-        try:
-            return await _plan(ledger, run, around, target)
-        finally:
-            with suppress(Exception):  # a ledger that cannot be written has said so; a later command clears it
-                await asyncio.to_thread(discard_run, ledger.engine, run.run_no)
+        async with Intake(ledger, options, around).staged() as staged:
+            return await _plan(ledger, staged.run, around, target)
 
 
 async def _plan(ledger: Ledger, run: Run, around: Surroundings, target: Path | None) -> PlanReport:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from worker import Control, Outcome, Settings, run_batch
-from worker.errors import ConfigError, UsageError
+from worker.errors import ConfigError, LedgerHeldError, UsageError
+from worker.ledger import Ledger
+from worker.ledger.tables import inputs, runs
 from worker.models import Call, StopCause
 from worker.simulator import API_KEY, WORKSPACE_ID, RunningSimulator, Simulator, SimulatorSettings
 
@@ -217,6 +220,29 @@ async def test_a_default_key_that_opens_no_row_does_not_hold_up_the_run(tmp_path
         assert set(assigns(server).values()) == {1}
     assert stopped.outcomes[Outcome.PENDING] > 0
     assert (report.run_id, report.outcomes) == (stopped.run_id, {Outcome.ASSIGNED: 60})
+
+
+@pytest.mark.parametrize("where", ["worker.intake.finish_staging", "worker.session.ask_workspace"])
+async def test_an_input_that_could_not_be_opened_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Its rows are people's; whatever came up when they had been read, the next call begins anew."""
+
+    def held(*_: object, **__: object) -> None:
+        raise LedgerHeldError("run 5 works on the same workspace")
+
+    jobs = write(tmp_path / "jobs.csv", [(1, 100), (2, 100)])
+    async with service() as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(where, held)
+            with pytest.raises(LedgerHeldError, match="run 5"):
+                await run_batch(jobs, settings(server))
+        place = Where.ledger or str(tmp_path / "assign-ledger.db")
+        with Ledger(place, exclusive=False) as ledger, ledger.engine.connect() as connection:
+            for table in (runs, inputs):
+                assert connection.execute(select(table)).all() == []
+        report = await run_batch(jobs, settings(server))
+    assert report.exit_code == 0
 
 
 async def test_a_refused_takeover_is_a_conflict(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,8 +15,7 @@ from worker.fleet.jobs import defer_missing, revive
 from worker.intake import Intake
 from worker.ledger import Ledger
 from worker.ledger.mode import How, Mode
-from worker.ledger.opening import finish_staging
-from worker.ledger.runs import discard_run, discard_staging, find_alike
+from worker.ledger.runs import discard_staging, find_alike
 from worker.paths import Paths
 from worker.readers import ReadOptions, hash_file
 from worker.surroundings import Surroundings
@@ -87,20 +85,17 @@ async def submit(
         if source is not None and not again:
             run = await _find(ledger, intake, await asyncio.to_thread(hash_file, source))
         if run is None:
-            staged, sha256 = await intake.stage()
-            if not again:  # stdin is known only now
-                run = await _find(ledger, intake, sha256)
-            if run is None:
-                try:
-                    now = time.time()
-                    run = await asyncio.to_thread(finish_staging, engine, staged, sha256=sha256, now=now, again=again)
-                    is_new = True
-                except LedgerHeldError:  # where another submit of it was quicker, there it is
-                    run = None if again else await _find(ledger, intake, sha256)
-                    if run is None:
-                        raise
-            else:
-                await asyncio.to_thread(discard_run, engine, staged.run_no)
+            async with intake.staged() as staged:
+                if not again:  # stdin is known only now
+                    run = await _find(ledger, intake, staged.sha256)
+                if run is None:
+                    try:
+                        run = await asyncio.to_thread(staged.open, again=again)
+                        is_new = True
+                    except LedgerHeldError:  # where another submit of it was quicker, there it is
+                        run = None if again else await _find(ledger, intake, staged.sha256)
+                        if run is None:
+                            raise
         if run.state == "open":
             await asyncio.to_thread(revive, engine, run)
         return Submitted(run, await asyncio.to_thread(defer_missing, engine, manager), is_new)

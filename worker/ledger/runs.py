@@ -303,6 +303,8 @@ def discard_staging(engine: Engine) -> None:
 
 
 def discard_run(engine: Engine, run_no: int) -> None:
-    """Remove a run that this process was staging."""
+    """Remove a run that this process was staging, unless it has been opened."""
     with engine.begin() as connection:
-        delete_run(connection, run_no)
+        is_left = select(runs.c.run_no).where(runs.c.run_no == run_no, runs.c.state == "staging")
+        if connection.execute(is_left).first() is not None:
+            delete_run(connection, run_no)
