@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.control import Control, Progress
 from worker.earlier import check_workspace, hold_earlier
+from worker.errors import LedgerHeldError, RunNotFoundError
+from worker.ledger.runs import get_run
 from worker.ledger.tables import verifications
 from worker.ledger.verifications import (
     Finding,
@@ -110,7 +112,7 @@ async def verify_run(  # noqa: PLR0913 - keywords, each of them optional
     Raises:
         UsageError: there is no such run, it went to another endpoint, or the key is for another workspace.
         LedgerError: the ledger cannot be used, and was left as it was.
-        LedgerHeldError: another process works on this ledger.
+        LedgerHeldError: another process works on this ledger, or has removed the run meanwhile.
         LedgerWriteError: the disk is full or failed; what was recorded is intact.
         ResultsWriteError: what was found could not be written; the ledger holds it.
     """
@@ -156,6 +158,7 @@ class _Verification:
                 pause = min(pause * _GROWTH, _LAST_PAUSE)
                 await asyncio.to_thread(forget_unsettled, self._engine, root_no)
                 stops = await self._session.survey(client, self._root, verifications, wanted_by_verify(root_no))
+        await asyncio.to_thread(self._require_there)
         groups = await asyncio.to_thread(group_findings, self._engine, root_no)
         unread = await asyncio.to_thread(count_unverified, self._engine, root_no)
         cause = self._around.control.cause
@@ -165,6 +168,18 @@ class _Verification:
             stops = ()
         await self._export()
         return _report(self._chain, groups, unread, tuple(stops), self._around.settings.output.results)
+
+    def _require_there(self) -> None:
+        """Nothing is told of a run that was removed while it was read: not all of it was.
+
+        Raises:
+            LedgerHeldError: it was.
+        """
+        try:
+            get_run(self._engine, self._root.run_no)
+        except RunNotFoundError:
+            message = f"another process has removed run {self._root.id} while it was read; `assign-worker runs` tells"
+            raise LedgerHeldError(message) from None
 
     async def _export(self) -> None:
         output = self._around.settings.output

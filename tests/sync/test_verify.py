@@ -10,7 +10,8 @@ from tests.batch.test_batch import Where, assigns, service, settings, uuid, writ
 from tests.cli.service import Service, call, make_jobs, read_results, write_jobs
 from tests.sync.test_sync import IN_ONE_SYSTEM, requests
 from worker import run_batch
-from worker.errors import ConfigError, RunNotFoundError, UsageError
+from worker.errors import ConfigError, LedgerHeldError, RunNotFoundError, UsageError
+from worker.ledger.pruning import Family, remove
 from worker.models import Stop, StopCause
 from worker.session import Session
 from worker.verifying import verify_run
@@ -84,6 +85,25 @@ async def test_a_stop_that_came_after_the_last_row_is_none(tmp_path: Path, monke
         monkeypatch.setattr(Session, "survey", read_and_stop)
         report = await verify_run(None, on(server, tmp_path))
     assert (report.findings, report.stops, report.exit_code) == ({"confirmed": 10}, (), 0)
+
+
+async def test_nothing_is_told_of_a_run_that_is_removed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process prunes the ledger: what was not read is gone, and not well."""
+    survey = Session.survey
+
+    async def read_and_lose(session: Session, client: Any, run: Any, *rest: Any) -> Any:
+        stops = await survey(session, client, run, *rest)
+        assert remove(session._engine, Family((run,)))
+        return stops
+
+    jobs = write(tmp_path / "jobs.csv", [(number, 100) for number in range(1, 11)])
+    async with service(**IN_ONE_SYSTEM) as server:
+        await run_batch(jobs, settings(server))
+        monkeypatch.setattr(Session, "survey", read_and_lose)
+        with pytest.raises(LedgerHeldError, match=r"has removed run .* while it was read"):
+            await verify_run(None, on(server, tmp_path))
 
 
 async def test_runs_that_cannot_be_verified(tmp_path: Path) -> None:
