@@ -146,6 +146,42 @@ def test_a_row_in_doubt_keeps_its_run(ledger: Ledger) -> None:
     assert [left.run_no] in removable(ledger)
 
 
+def in_hand(ledger: Ledger) -> list[int]:
+    """The roots of old families that stay for what they have in hand."""
+    return [family.root.run_no for family in choose_prunable(ledger.engine, ended_before=LATER).in_hand]
+
+
+def test_a_later_word_stays_while_an_unfinished_run_could_be_carried_over(ledger: Ledger) -> None:
+    """Only the latest of those words is needed, and none on credentials that the run has not."""
+    left = staged(ledger.engine, [row(1), row(2), row(9)], sha256="l", name="left.csv")
+    settle(ledger.engine, left, result(1), result(2), through=2)
+    night(ledger, 1)
+    word = night(ledger, 2)
+    for number, day in ((3, 3), (4, 4), (5, 5)):  # of another credential
+        other = staged(ledger.engine, [row(1, credential=number + 10)], sha256=str(day), now=NOW + day * DAY)
+        finished(ledger.engine, other, result(1), now=NOW + day * DAY)
+    assert in_hand(ledger) == [word.run_no]
+    assert removable(ledger) == [[word.run_no - 1], [word.run_no + 1], [word.run_no + 2]]
+    assert choose_prunable(ledger.engine, ended_before=LATER).removable
+    note_stop(ledger.engine, left.run_no, finished=True, cause=None, message=None, seconds=1.0, now=NOW)
+    assert in_hand(ledger) == []
+
+
+def test_a_later_word_stays_while_an_earlier_run_could_be_retried(ledger: Ledger) -> None:
+    """Rows that a retry may choose are left to it."""
+    rows = [row(1, credential=1, person=900), row(2, credential=77)]
+    earlier = staged(ledger.engine, rows, sha256="e", name="earlier.csv")
+    finished(ledger.engine, earlier, result(1, Outcome.FAILED, retryable=True), result(2))
+    word = night(ledger, 1)
+    for day in (2, 3):
+        other = staged(ledger.engine, [row(1, credential=77)], sha256=str(day), now=NOW + day * DAY)
+        finished(ledger.engine, other, result(1), now=NOW + day * DAY)
+    assert in_hand(ledger) == [word.run_no]
+    later = staged(ledger.engine, [row(1, credential=1)], sha256="z", name="later.csv", now=NOW + 4 * DAY)
+    finished(ledger.engine, later, result(1), now=NOW + 4 * DAY)
+    assert in_hand(ledger) == []
+
+
 def test_an_open_run_stays(ledger: Ledger) -> None:
     """It can still go on."""
     left = staged(ledger.engine, [row(1)], sha256="l", now=NOW)

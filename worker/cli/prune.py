@@ -73,7 +73,7 @@ def command(
     """Remove old runs from a ledger, each with its retries and undos, and give their room back.
 
     Of each name the latest run stays, and the latest in which no row failed or is in doubt. Runs that are not finished
-    stay, and so do those with rows in doubt.
+    stay, and so do those with rows in doubt, and those that say whose the credentials of earlier runs are by now.
     """
     context = click.get_current_context()
     context.ensure_object(Invocation).subject = "this pruning"
@@ -124,6 +124,7 @@ def _as_dict(pruning: Pruning, space: Space | None, *, dry_run: bool) -> dict[st
         ],
         "rows": sum(run.rows for run in removed),
         "kept_in_doubt": [family.root.id for family in pruning.in_doubt],
+        "kept_in_hand": [family.root.id for family in pruning.in_hand],
         "bytes_before": None if space is None else space.before,
         "bytes_after": None if space is None else space.after,
     }
@@ -147,6 +148,8 @@ def _print(pruning: Pruning, space: Space | None, *, dry_run: bool) -> None:
         for family in pruning.in_doubt:
             way = f": `assign-worker retry {family.root.id}` reads them back" if family.root.state == "finished" else ""
             line(console, f"Kept run {family.root.id}, since rows of it are in doubt{way}")
+        for family in pruning.in_hand:
+            line(console, f"Kept run {family.root.id}, since an earlier run could still send credentials that it has")
         if space is not None:
             line(console, _told(space))
 

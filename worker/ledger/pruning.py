@@ -59,6 +59,8 @@ class Pruning:
     removable: tuple[Family, ...]
     in_doubt: tuple[Family, ...]
     """They hold rows in doubt that no later run has looked at: one of the same credentials has to know of these."""
+    in_hand: tuple[Family, ...] = ()
+    """They have the last word on credentials that a run before them could still send, carry over or retry."""
 
 
 def choose_prunable(engine: Engine, *, ended_before: float) -> Pruning:
@@ -69,17 +71,80 @@ def choose_prunable(engine: Engine, *, ended_before: float) -> Pruning:
     by_name: dict[tuple[str, str], list[Family]] = {}
     for family in _families(engine):
         by_name.setdefault((family.root.name, family.root.endpoint), []).append(family)
-    removable: list[Family] = []
-    in_doubt: list[Family] = []
+    old: list[Family] = []
+    kept: list[Family] = []
     for families in by_name.values():
-        old = [family for family in families if family.has_ended and family.ended_at < ended_before]
-        if not old:
-            continue
-        kept = {families[0].root.run_no, _last_good(engine, families)}
-        for family in old:
-            if family.root.run_no not in kept:
-                (in_doubt if _is_in_doubt(engine, family) else removable).append(family)
-    return Pruning(_in_order(removable), _in_order(in_doubt))
+        stay = {families[0].root.run_no, _last_good(engine, families)}
+        for family in families:
+            may_go = family.has_ended and family.ended_at < ended_before and family.root.run_no not in stay
+            (old if may_go else kept).append(family)
+    in_doubt = [family for family in old if _is_in_doubt(engine, family)]
+    kept += in_doubt
+    removable: list[Family] = []
+    in_hand: list[Family] = []
+    users = [family for family in kept if _is_of_use(engine, family)]
+    for family in reversed(_in_order(family for family in old if family not in in_doubt)):
+        if any(_overtakes(engine, family, earlier, kept) for earlier in users):
+            in_hand.append(family)
+            kept.append(family)
+            users += [family] if _is_of_use(engine, family) else []
+        else:
+            removable.append(family)
+    return Pruning(_in_order(removable), _in_order(in_doubt), _in_order(in_hand))
+
+
+def _overtakes(engine: Engine, family: Family, earlier: Family, kept: Sequence[Family]) -> bool:
+    """Whether it alone, of what is kept, says of a credential that an earlier run is not to use it any more."""
+    if earlier.root.run_no >= family.runs[-1].run_no or earlier.root.endpoint != family.root.endpoint:
+        return False
+    others = [run.run_no for other in kept for run in other.runs if _is_later(run, earlier)]
+    other = inputs.alias()
+    said_by_others = select(other.c.acs_credential_id).where(other.c.run_no.in_(others), other.c.shard.is_not(None))
+    mine = inputs.alias()
+    query = select(mine.c.row).where(
+        mine.c.run_no.in_([run.run_no for run in family.runs if _is_later(run, earlier)]),
+        mine.c.shard.is_not(None),
+        mine.c.acs_credential_id.in_(_usable(earlier)),
+        mine.c.acs_credential_id.not_in(said_by_others),
+    )
+    with engine.connect() as connection:
+        return connection.execute(query.limit(1)).first() is not None
+
+
+def _is_later(run: Run, family: Family) -> bool:
+    """Whether it was begun after the root of a family that it is no part of."""
+    return run.run_no > family.root.run_no and run not in family.runs and run.started_at is not None
+
+
+def _is_of_use(engine: Engine, family: Family) -> bool:
+    """Whether a run may still send, carry over or retry anything."""
+    root = family.root
+    was_taken_over = root.state == "superseded" and not any(run.kind == RETRY for run in family.runs)
+    if root.kind != RUN or was_taken_over:
+        return any(run.state == "open" for run in family.runs)
+    with engine.connect() as connection:
+        return connection.execute(_usable(family).limit(1)).first() is not None
+
+
+def _usable(family: Family) -> Select[Any]:
+    """The credentials that a run may still send, carry over into a changed file or retry.
+
+    All of one that is not finished, else those of rows that a retry may choose.
+    """
+    root = family.root
+    if any(run.state == "open" for run in family.runs):
+        return select(inputs.c.acs_credential_id).where(inputs.c.run_no == root.run_no, inputs.c.shard.is_not(None))
+    words = latest(root.run_no).subquery()
+    unwell = [outcome.value for outcome in (Outcome.FAILED, Outcome.IN_DOUBT, Outcome.CONFLICT)]
+    return (
+        select(inputs.c.acs_credential_id)
+        .join(words, same_row(words, inputs))
+        .join(results, same_row(results, inputs))
+        .where(
+            inputs.c.shard.is_not(None),
+            or_(results.c.outcome.in_(unwell), func.coalesce(results.c.warning_codes, "") != ""),
+        )
+    )
 
 
 def remove(engine: Engine, family: Family) -> bool:
