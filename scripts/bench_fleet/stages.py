@@ -15,6 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from worker import intake
 from worker.cli.group import cli
 from worker.fleet import submitting
 from worker.ledger import staging
@@ -29,7 +30,7 @@ _STEPS: Final[dict[str, tuple[ModuleType, str]]] = {
     "hashing": (submitting, "hash_file"),
     "reading and COPY": (staging, "_write_inputs"),
     "duplicates and conflicts": (staging, "decide_repeats"),
-    "opening": (submitting, "finish_staging"),
+    "opening": (intake, "finish_staging"),
     "jobs": (submitting, "defer_missing"),
 }
 """Stage -> the function that is all of it, where it is looked up."""

@@ -184,13 +184,15 @@ async def test_what_another_key_may_have_sent_is_not_told_to_be_invalid(tmp_path
 
         def observe(_run: str, _row: int | None, _number: int, attempt: Attempt) -> None:
             sent[0] += attempt.call is Call.ASSIGN
+            if sent[0] == 1:  # before the first of them can be read back
+                server.configure({"read_faults": {"shares": {"http_503": 1.0}, "times": 0}})
             if sent[0] == 3:
                 control.stop(StopCause.SIGTERM)
 
         token = settings(server, personal_access_token=TOKEN, workspace_id=WORKSPACE_ID)
         stopped = await run_batch(jobs, token, control=control, observers=(observe,))
         assert stopped.outcomes == {Outcome.IN_DOUBT: 3}
-        server.configure({"faults": {"shares": {"http_503": 0.0}}})
+        server.configure({section: {"shares": {"http_503": 0.0}} for section in ("faults", "read_faults")})
         with pytest.raises(ConfigError, match=f"row 2 of run .* is of workspace {OTHER_WORKSPACE} and may have been"):
             await run_batch(jobs, settings(server))
         report = await run_batch(jobs, token)

@@ -301,8 +301,8 @@ async def test_an_undo_that_finds_the_workspace_taken_leaves_none_behind(
         before = await moved(server, tmp_path, 4)
         known = list_of(tmp_path)
         with monkeypatch.context() as patched:
-            patched.setattr("worker.executor.hold_run", taken)
-            patched.setattr("worker.sending.claim_run", taken)
+            patched.setattr("worker.hold.hold_run", taken)
+            patched.setattr("worker.hold.claim_run", taken)
             with pytest.raises(LedgerHeldError, match="run 5"):
                 await undo_run(None, on(server, tmp_path))
         assert list_of(tmp_path) == known

@@ -69,7 +69,8 @@ def as_json(document: object, *, indent: int | None = None) -> str:
 
     What drives a terminal, turns its text round or is no character is written as JSON's escapes.
     """
-    holds_all = sys.stdout.encoding.lower().startswith("utf")
+    encoding = sys.stdout.encoding or "utf-8"  # a text in memory, where somebody has put one in its place, has none
+    holds_all = encoding.lower().startswith("utf")
     text = json.dumps(document, indent=indent, ensure_ascii=not holds_all)
     return _BEYOND_ASCII.sub(_printable, text)
 
