@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from worker.claim import Claim
     from worker.client import SeamClient
     from worker.config import Credentials
     from worker.ledger import Ledger
@@ -65,7 +66,12 @@ class Executor:
         self._session = Session(ledger.engine, around)
 
     async def execute(
-        self, opening: Callable[[Preflight], Run], *, recover: bool = False, note: str | None = None
+        self,
+        opening: Callable[[Preflight], Run],
+        *,
+        recover: bool = False,
+        note: str | None = None,
+        leave: Callable[[Run, Claim | None], str | None] | None = None,
     ) -> RunReport:
         """Send what is left of a run, then export and report.
 
@@ -73,6 +79,8 @@ class Executor:
             opening: told what is known of the key's workspace, it gives the open run; called in a thread.
             recover: read every unsettled row back before sending it.
             note: a sentence for the report.
+            leave: called in a thread once others are kept off the run: decides the rows that other runs have taken in
+                hand, under the claim that it is given, and gives a sentence for the report.
 
         Raises:
             UsageError: from `opening`; nothing was sent.
@@ -83,9 +91,10 @@ class Executor:
         async with self._session.connected() as (client, preflight):
             run = await asyncio.to_thread(opening, preflight)
             stops: Sequence[Stop] = (preflight.stop,) if preflight.stop is not None else ()
+            notes = [note]
             if not stops:
-                stops = await self._go(client, run, recover=recover)
-        return await self.finish(run, stops=stops, note=note)
+                stops = await self._go(client, run, leave, notes, recover=recover)
+        return await self.finish(run, stops=stops, note="; ".join(filter(None, notes)) or None)
 
     async def finish(self, run: Run, *, stops: Sequence[Stop] = (), note: str | None = None) -> RunReport:
         """Export and report, whatever the run's state."""
@@ -116,10 +125,20 @@ class Executor:
             rehearsal=around.rehearsal,
         )
 
-    async def _go(self, client: SeamClient, run: Run, *, recover: bool) -> Sequence[Stop]:
+    async def _go(
+        self,
+        client: SeamClient,
+        run: Run,
+        leave: Callable[[Run, Claim | None], str | None] | None,
+        notes: list[str | None],
+        *,
+        recover: bool,
+    ) -> Sequence[Stop]:
         """Read the present owners, where the run wants that, and send; why it stopped early, if it did."""
         engine = self._ledger.engine
         async with Hold(engine, run.run_no, timeout=self._settings.sending.timeout) as hold:
+            if leave is not None:
+                notes.append(await asyncio.to_thread(leave, run, hold.claim))
             await self._session.judge_workspaces(run, claim=hold.claim)
             read, unread = Execution(), frozenset[int]()
             if run.is_sync:

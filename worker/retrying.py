@@ -18,6 +18,7 @@ from worker.control import Control, Progress
 from worker.earlier import check_workspace, hold_earlier, is_for_one_workspace
 from worker.errors import UsageError
 from worker.executor import Executor, reopen
+from worker.ledger.chains import chain_of
 from worker.ledger.children import spec_of_child
 from worker.ledger.mode import PLAIN, How, Mode
 from worker.ledger.retries import RETRIABLE, Choice, count_chosen, create_retry, find_elsewhere, leave_claimed
@@ -30,6 +31,7 @@ from worker.surroundings import Surroundings
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from worker.claim import Claim
     from worker.config import Settings
     from worker.ledger import Ledger
     from worker.ledger.chains import Chain
@@ -121,18 +123,23 @@ class _Retry:
         last = self._chain.last
         if last.kind == RETRY and last.state == "open":
             self._check_same(last)
-            leave = partial(leave_claimed, self._engine, self._chain, recover=recover, now=time.time())
-            note = _left_alone(await asyncio.to_thread(leave))
             keys = self._settings.target.credentials
             return await self._executor.execute(
-                partial(reopen, self._engine, last, credentials=keys), recover=recover, note=note
+                partial(reopen, self._engine, last, credentials=keys),
+                recover=recover,
+                leave=partial(self._leave, recover),
             )
         chosen = await asyncio.to_thread(count_chosen, self._engine, self._chain, self._choice)
         note = _left_alone(chosen.left_alone)
         if not chosen.rows:
             nothing = "nothing to retry: " + self._what_is_not_there()
             return await self._executor.finish(last, note="; ".join(filter(None, (nothing, note))))
-        return await self._executor.execute(self._open, recover=recover, note=note)
+        return await self._executor.execute(self._open, recover=recover, note=note, leave=partial(self._leave, recover))
+
+    def _leave(self, recover: bool, retry: Run, claim: Claim | None) -> str | None:  # noqa: FBT001 - bound by position
+        """Leave alone what other runs took while this one was interrupted, or while the service was waited for."""
+        chain = chain_of(self._engine, retry.run_no)
+        return _left_alone(leave_claimed(self._engine, chain, recover=recover, now=time.time(), claim=claim))
 
     def _check(self) -> None:
         root, last = self._chain.root, self._chain.last

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from worker.claim import Claim
     from worker.config import Settings
     from worker.ledger.chains import Chain
     from worker.ledger.runs import Run
@@ -135,19 +136,18 @@ async def undo_run(  # noqa: PLR0913 - keywords, each of them optional
             settings, paths, control or Control(), watch or (lambda _: None), observers, on_step, command
         )
         executor = Executor(ledger, around)
+        leave = partial(_leave, ledger.engine, chain, recover)
         undo = await asyncio.to_thread(find_undo, ledger.engine, chain)
         if undo is not None and undo.state == "open":
-            overtaken = partial(leave_overtaken, ledger.engine, chain, undo, recover=recover, now=time.time())
-            note = _left_alone(await asyncio.to_thread(overtaken))
             go_on = partial(reopen, ledger.engine, undo, credentials=settings.target.credentials)
-            report = await executor.execute(go_on, recover=recover, note=note)
+            report = await executor.execute(go_on, recover=recover, leave=leave)
             return await asyncio.to_thread(_with_rest, ledger.engine, chain, report)
         if undo is not None and not await asyncio.to_thread(has_rest, ledger.engine, chain):
             # The one before may have ended before its results were written: they are written again.
             return await executor.finish(undo, note=f"run {chain.root.id} was undone already, by run {undo.id}")
         opening = _Opening(ledger.engine, chain, settings, earlier=undo)
         try:
-            return await executor.execute(opening, recover=recover, note=_note(chain))
+            return await executor.execute(opening, recover=recover, note=_note(chain), leave=leave)
         except LedgerHeldError:  # somebody took the workspace in between: an undo left open would be gone on with later
             await asyncio.to_thread(opening.discard)
             raise
@@ -249,6 +249,11 @@ class _Opening:
         """Remove it again, where nobody has begun it."""
         if self._opened is not None:
             discard_unbegun(self._engine, self._opened.run_no)
+
+
+def _leave(engine: Engine, chain: Chain, recover: bool, undo: Run, claim: Claim | None) -> str | None:  # noqa: FBT001 - bound by position
+    """Leave alone what later runs assigned while it was interrupted, or while the service was waited for."""
+    return _left_alone(leave_overtaken(engine, chain, undo, recover=recover, now=time.time(), claim=claim))
 
 
 def _left_alone(count: int) -> str | None:

@@ -95,7 +95,7 @@ def choose_prunable(engine: Engine, *, ended_before: float) -> Pruning:
 
 def _overtakes(engine: Engine, family: Family, earlier: Family, kept: Sequence[Family]) -> bool:
     """Whether it alone, of what is kept, says of a credential that an earlier run is not to use it any more."""
-    if earlier.root.run_no >= family.runs[-1].run_no or earlier.root.endpoint != family.root.endpoint:
+    if earlier.root.endpoint != family.root.endpoint or not any(_is_later(run, earlier) for run in family.runs):
         return False
     others = [run.run_no for other in kept for run in other.runs if _is_later(run, earlier)]
     other = inputs.alias()
@@ -112,8 +112,11 @@ def _overtakes(engine: Engine, family: Family, earlier: Family, kept: Sequence[F
 
 
 def _is_later(run: Run, family: Family) -> bool:
-    """Whether it was begun after the root of a family that it is no part of."""
-    return run.run_no > family.root.run_no and run not in family.runs and run.started_at is not None
+    """Whether it was begun after the root of a family that it is no part of, or gone on with after that."""
+    if run in family.runs or run.started_at is None:
+        return False
+    read_at = family.root.staged_at or family.root.created_at
+    return run.run_no > family.root.run_no or (run.stopped_at or run.started_at) >= read_at
 
 
 def _is_of_use(engine: Engine, family: Family) -> bool:
@@ -195,13 +198,16 @@ def _last_good(engine: Engine, families: Sequence[Family]) -> int | None:
 def _is_in_doubt(engine: Engine, family: Family) -> bool:
     """Whether the last word on any row is that it may have been sent, and no later run has looked at its credential."""
     later = inputs.alias("later")
+    since = max(max(run.stopped_at or 0.0, run.started_at or 0.0) for run in family.runs)
     looked_at = (
         select(later.c.acs_credential_id)
         .join(results, same_row(results, later))
         .join(runs, runs.c.run_no == later.c.run_no)
         .where(
-            runs.c.run_no > family.runs[-1].run_no,
+            runs.c.run_no.not_in([run.run_no for run in family.runs]),
             runs.c.endpoint == family.root.endpoint,
+            results.c.finished_at >= since,
+            or_(results.c.outcome != Outcome.UNCHANGED.value, results.c.read_back),  # not carried over unread
             results.c.outcome.in_([outcome.value for outcome in _LOOKED_AT]),
         )
     )

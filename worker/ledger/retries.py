@@ -11,10 +11,9 @@ from worker.ledger.chains import is_doubtful, latest, members, require_same
 from worker.ledger.children import fill_shards, open_child
 from worker.ledger.decided import decide, sentinel
 from worker.ledger.doubts import mark_doubtful
-from worker.ledger.held import refuse_held
-from worker.ledger.holders import holder
+from worker.ledger.fences import fenced
 from worker.ledger.repeats import disputed
-from worker.ledger.runs import insert_run
+from worker.ledger.runs import insert_run, worked_until
 from worker.ledger.store import store_of
 from worker.ledger.tables import RESULT_COLUMNS, inputs, results, runs, same_row, same_shard, shards, unsettled
 from worker.models import Outcome
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Select
     from sqlalchemy.sql.elements import ColumnElement
 
+    from worker.claim import Claim
     from worker.ledger.chains import Chain
     from worker.ledger.runs import Run, RunSpec
 
@@ -164,25 +164,33 @@ def _unclaimed(connection: Connection, chain: Chain, choice: Choice) -> Select[A
 
 
 def _claimed(connection: Connection, chain: Chain) -> Select[Any] | None:
-    """The credentials that runs after this chain's root have taken in hand; None where there is no such run."""
-    is_later = and_(
-        runs.c.run_no > chain.root.run_no,
+    """The credentials that runs after this chain's root have taken in hand; None where there is no such run.
+
+    A run that was made before the root, and gone on with after the root had ended, has those that it has written since.
+    """
+    root = chain.root
+    ended_at = root.stopped_at or root.created_at
+    is_later = runs.c.run_no > root.run_no
+    meant = and_(
+        or_(is_later, worked_until() > ended_at),
         runs.c.run_no.not_in(chain.numbers),
-        runs.c.endpoint == chain.root.endpoint,
+        runs.c.endpoint == root.endpoint,
         runs.c.started_at.is_not(None),
     )
-    if not connection.execute(select(exists().where(is_later))).scalar():
+    if not connection.execute(select(exists().where(meant))).scalar():
         return None
-    other = inputs.alias()
+    other, word = inputs.alias(), results.alias()
+    was_written = word.c.outcome.in_([Outcome.ASSIGNED.value, Outcome.IN_DOUBT.value])
     return (
         select(other.c.acs_credential_id)
         .join(runs, runs.c.run_no == other.c.run_no)
-        .where(is_later, other.c.shard.is_not(None))
+        .outerjoin(word, same_row(word, other))
+        .where(meant, other.c.shard.is_not(None), or_(is_later, and_(was_written, word.c.finished_at > ended_at)))
     )
 
 
-def leave_claimed(engine: Engine, chain: Chain, *, recover: bool, now: float) -> int:
-    """Of an unfinished retry, decide the rows whose credential a later run has taken in hand since; how many.
+def leave_claimed(engine: Engine, chain: Chain, *, recover: bool, now: float, claim: Claim | None = None) -> int:
+    """Of a retry, decide the rows whose credential a later run has taken in hand since; how many.
 
     A row that was not sent again keeps the word that it had before the retry; of one that may have been sent nobody
     can tell any more if it was applied.
@@ -192,14 +200,13 @@ def leave_claimed(engine: Engine, chain: Chain, *, recover: bool, now: float) ->
         chain: its last run is the retry.
         recover: the ledger's marks are not to be trusted: any open row may have been sent.
         now: Unix seconds.
+        claim: that keeps others off it; None where nobody can take it.
 
     Raises:
-        LedgerHeldError: another process works on it, or on its workspace.
+        FenceLostError: the claim is gone; nothing was decided.
     """
     retry = chain.last
-    with engine.begin() as connection:
-        store_of(engine.dialect).take_turns(connection)
-        refuse_held(connection, retry.run_no, holder=holder())
+    with fenced(engine, claim) as connection:
         claimed = _claimed(connection, chain)
         if claimed is None:
             return 0

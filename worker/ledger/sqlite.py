@@ -66,7 +66,7 @@ def open_sqlite(path: Path, *, create: bool) -> Engine:
     try:
         version = _version_of(path, create=create)
         if version is None:
-            _create_schema(path)
+            _create_schema(path, may=create)
         engine = _engine(path)
         if version is not None and version < SCHEMA_VERSION:
             _upgrade(engine)
@@ -116,11 +116,15 @@ def check_place(path: Path) -> None:
 
 
 def _version_of(path: Path, *, create: bool) -> int | None:
-    """The schema's version, None of an empty file; without SQLite, so that no file but a ledger is touched."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    """The schema's version, None of an empty file, or where there is none and one is to be made.
+
+    Without SQLite, so that no file but a ledger is touched.
+    """
     try:
-        descriptor = os.open(path, flags | os.O_CREAT if create else flags, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
+        if create:
+            return None
         raise LedgerError(f"there is no ledger at {path}; name it with --ledger") from None
     except OSError as error:
         if path.is_symlink():
@@ -148,8 +152,13 @@ def _version_of(path: Path, *, create: bool) -> int | None:
     return version
 
 
-def _create_schema(path: Path) -> None:
-    """Build the tables beside the ledger and move them in place whole: a kill half-way leaves an empty file."""
+def _create_schema(path: Path, *, may: bool) -> None:
+    """Build the tables beside the ledger and move them in place whole: a kill half-way leaves none.
+
+    Only for who holds the lock (`may`): what it finds empty, another process may be making, and have filled by then.
+    """
+    if not may:
+        raise LedgerError(f"the ledger {path} is empty: no run was recorded in it; name it with --ledger")
     scratch = path.with_name(f".{path.name}.{os.getpid()}.new")
     scratch.unlink(missing_ok=True)
     os.close(os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
