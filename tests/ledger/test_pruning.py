@@ -146,6 +146,20 @@ def test_a_row_in_doubt_keeps_its_run(ledger: Ledger) -> None:
     assert [left.run_no] in removable(ledger)
 
 
+def test_a_look_before_the_doubt_is_none(ledger: Ledger) -> None:
+    """A run that was made earlier and gone on with later may have sent since another one read the credential."""
+    left = staged(ledger.engine, [row(1, credential=9), row(2)], sha256="l", name="left.csv")
+    settle(ledger.engine, left, result(2), through=0)
+    note_stop(ledger.engine, left.run_no, finished=False, cause=None, message=None, seconds=1.0, now=NOW)
+    looking = staged(ledger.engine, [row(1, credential=9)], sha256="e", now=NOW + DAY)
+    finished(ledger.engine, looking, result(1, finished_at=NOW + DAY), now=NOW + DAY)
+    settle(ledger.engine, left, through=2, now=NOW + 2 * DAY)
+    with ledger.engine.begin() as connection:
+        connection.execute(update(runs).where(runs.c.run_no == left.run_no).values(state="superseded"))
+    night(ledger, 3, name="left.csv")
+    assert in_doubt(ledger) == [left.run_no]
+
+
 def in_hand(ledger: Ledger) -> list[int]:
     """The roots of old families that stay for what they have in hand."""
     return [family.root.run_no for family in choose_prunable(ledger.engine, ended_before=LATER).in_hand]
@@ -165,6 +179,19 @@ def test_a_later_word_stays_while_an_unfinished_run_could_be_carried_over(ledger
     assert choose_prunable(ledger.engine, ended_before=LATER).removable
     note_stop(ledger.engine, left.run_no, finished=True, cause=None, message=None, seconds=1.0, now=NOW)
     assert in_hand(ledger) == []
+
+
+def test_the_word_of_a_run_that_was_gone_on_with_later_stays(ledger: Ledger) -> None:
+    """Though it was made before the one that could be carried over."""
+    older = staged(ledger.engine, [row(1), row(2)], sha256="o", name="older.csv")
+    settle(ledger.engine, older, through=0)
+    note_stop(ledger.engine, older.run_no, finished=False, cause=None, message=None, seconds=1.0, now=NOW + 1)
+    left = staged(ledger.engine, [row(1), row(9)], sha256="l", name="left.csv", now=NOW + DAY)
+    settle(ledger.engine, left, result(1), through=1, now=NOW + DAY)
+    finished(ledger.engine, older, result(1), result(2), now=NOW + 2 * DAY)
+    other = staged(ledger.engine, [row(1, credential=20)], sha256="p", name="older.csv", now=NOW + 3 * DAY)
+    finished(ledger.engine, other, result(1), now=NOW + 3 * DAY)
+    assert in_hand(ledger) == [older.run_no]
 
 
 def test_a_later_word_stays_while_an_earlier_run_could_be_retried(ledger: Ledger) -> None:

@@ -207,6 +207,19 @@ def test_an_unfinished_retry_leaves_alone_what_a_later_run_took(ledger: Ledger, 
     assert leave_claimed(ledger.engine, chain, recover=recover, now=NOW + 63) == 0
 
 
+def test_a_retry_leaves_alone_what_a_run_that_was_made_before_took_since(ledger: Ledger) -> None:
+    """It was gone on with after the root had ended; what it had written before is what the root met."""
+    older = staged(ledger.engine, [row(1), row(2)], sha256="o", name="older.csv", now=NOW - 100)
+    settle(ledger.engine, older, result(1, finished_at=NOW - 90), through=1, now=NOW - 100)
+    note_stop(ledger.engine, older.run_no, finished=False, cause=None, message=None, seconds=1.0, now=NOW - 89)
+    refused = [result(number, Outcome.FAILED, retryable=True) for number in (1, 2)]
+    root = finished(ledger.engine, staged(ledger.engine, [row(1), row(2)], sha256="r"), *refused)
+    chain = chain_of(ledger.engine, root.run_no)
+    assert count_chosen(ledger.engine, chain, Choice()) == Chosen(2, 0)
+    finished(ledger.engine, older, result(2, finished_at=NOW + 50), now=NOW + 51)
+    assert count_chosen(ledger.engine, chain, Choice()) == Chosen(1, 1)
+
+
 def test_a_retry_that_proves_an_earlier_send_tells_whose_it_was_before(ledger: Ledger) -> None:
     """Its own reading came after the send; what it read of others itself stays."""
     root = staged(ledger.engine, [row(number) for number in range(1, 6)])

@@ -16,7 +16,7 @@ import pytest
 from tests.ledger.filling import claimed, result, row, staged
 from worker.claim import Batch
 from worker.errors import AssignWorkerError, LedgerError, LedgerHeldError, LedgerWriteError
-from worker.ledger import Ledger
+from worker.ledger import Ledger, sqlite
 from worker.ledger.group_commit import GroupCommit
 from worker.ledger.sqlite import _what_is_wrong
 from worker.ledger.tables import SCHEMA_VERSION
@@ -205,3 +205,27 @@ async def test_group_commit_writes_groups_in_order(tmp_path: Path) -> None:
         assert rows == list(range(1, 2001))
         assert 2 <= len(batches) < 40
         assert batches[-1].lowered == {0: 2000}
+
+
+def test_who_only_reads_makes_nothing_of_an_empty_file(tmp_path: Path) -> None:
+    """It may be one that another process is making, whose rows a ledger put in its place would lose."""
+    path = tmp_path / "ledger.db"
+    path.touch(0o600)
+    with pytest.raises(LedgerError, match="is empty: no run was recorded in it"):
+        Ledger(str(path), exclusive=False)
+    assert path.stat().st_size == 0
+
+
+def test_a_ledger_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody ever finds an empty file where one is being made."""
+    path, seen = tmp_path / "ledger.db", list[bool]()
+    make = sqlite._create_schema
+
+    def look_and_make(place: Path, *, may: bool) -> None:
+        seen.append(place.exists())
+        make(place, may=may)
+
+    monkeypatch.setattr(sqlite, "_create_schema", look_and_make)
+    Ledger(str(path), exclusive=True).close()
+    assert seen == [False]
+    assert path.stat().st_size > 0

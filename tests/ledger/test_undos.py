@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,3 +142,18 @@ def test_what_the_chain_assigned_itself_is_undone(ledger: Ledger) -> None:
     settle(ledger.engine, earlier, result(1), through=1)
     assert leave_overtaken(ledger.engine, chain, undo, recover=True, now=NOW) == 1
     assert words(ledger, undo) == {1: "in_doubt"}
+
+
+def test_a_run_that_was_made_before_an_undo_and_gone_on_with_since_has_its_say(ledger: Ledger) -> None:
+    """What it wrote before the undo was made is what the undo is about; what it wrote since is not."""
+    older = staged(ledger.engine, [row(1), row(2)], sha256="older", name="older.csv", now=NOW - 100)
+    settle(ledger.engine, older, result(1, finished_at=NOW - 90), through=1, now=NOW - 95)
+    note_stop(ledger.engine, older.run_no, finished=False, cause=None, message=None, seconds=1.0, now=NOW - 89)
+    chain = assigned(ledger)
+    undo = begun(ledger, chain)
+    leave = partial(leave_overtaken, ledger.engine, chain, undo, recover=False, now=NOW + 60)
+    assert leave() == 0
+    settle(ledger.engine, older, result(2, finished_at=NOW + 50), through=2, now=NOW + 40)
+    note_stop(ledger.engine, older.run_no, finished=True, cause=None, message=None, seconds=1.0, now=NOW + 51)
+    assert leave() == 1
+    assert words(ledger, undo) == {2: "conflict"}
