@@ -61,7 +61,9 @@ async def read_details(  # noqa: PLR0913 - the parts that it joins
                 sleep=partial(road.sleep, state),
             )
             doubt = _doubt(job, found)
-            record(outcomes.details(job, attempt, include_codes=rules.include_codes, doubt=doubt))
+            told = found.owner is Owner.UNTOLD  # nothing speaks against whom the credential tells
+            details = outcomes.details(job, attempt, include_codes=rules.include_codes, doubt=doubt, keep_person=told)
+            record(details)
 
     for queue in [queue for queue in queues if queue.details_due]:
         after_row = 0

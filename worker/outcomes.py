@@ -150,7 +150,9 @@ def _errors(credential: AcsCredential, secrets: tuple[str, ...]) -> str | None:
     )
 
 
-def details(job: Job, attempt: Attempt, *, include_codes: bool, doubt: str | None = None) -> Result:
+def details(
+    job: Job, attempt: Attempt, *, include_codes: bool, doubt: str | None = None, keep_person: bool = False
+) -> Result:
     """The detail columns of a row that was recorded before its credential could be read.
 
     Args:
@@ -159,11 +161,14 @@ def details(job: Job, attempt: Attempt, *, include_codes: bool, doubt: str | Non
         include_codes: whether secrets are kept.
         doubt: what the reading says otherwise than that the credential is as the row wants it. Whoever has it now got
             it from somebody else, so no person is told as the row's.
+        keep_person: the doubt is only that nobody could tell, so whom the credential names is told.
     """
     result = assigned(job, attempt, attempt.credential, include_codes=include_codes)
     if doubt is None:
         return result
     detail = f"accepted, but {tidy(doubt)}; `verify` tells what is so now"
+    if keep_person:
+        return result._replace(detail=detail)
     return result._replace(detail=detail, assigned_acs_user_id=None, assigned_user_identity_id=None)
 
 

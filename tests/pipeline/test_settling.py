@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.pipeline.harness import PERSON, job, send
+from worker import outcomes
 from worker.claim import KnownOwner
 from worker.config import Bound, Guards
 from worker.errors import LedgerWriteError
@@ -388,3 +389,17 @@ def test_patience_ends_a_dead_lane_with_rows_pending() -> None:
     execution = send(shards, seam, outage_patience=120.0)
     assert [stop.cause for stop in execution.stops] == [StopCause.OUTAGE]
     assert execution.outcomes == {}
+
+
+@pytest.mark.parametrize(("keep_person", "person"), [(True, "somebody"), (False, None)])
+def test_a_person_is_kept_out_of_the_details_only_by_what_speaks_against_the_row(
+    *, keep_person: bool, person: str | None
+) -> None:
+    """That nobody could tell whose identity it is does not."""
+    credential = AcsCredential.model_construct(
+        acs_credential_id=job(1).acs_credential_id, acs_user_id="somebody", warnings=(), errors=()
+    )
+    read = Attempt(Call.GET, Verdict.DONE, 1.0, 0.0, 200, "r", credential)
+    result = outcomes.details(job(1), read, include_codes=False, doubt="nobody knows", keep_person=keep_person)
+    assert result.assigned_acs_user_id == person
+    assert result.detail == "accepted, but nobody knows; `verify` tells what is so now"

@@ -29,9 +29,10 @@ def fenced(engine: Engine, claim: Claim | None) -> Iterator[Connection]:
         FenceLostError: it may be gone; nothing was written.
     """
     with engine.begin() as connection:
+        yield connection
+        # At the end: a renewal would wait for it, and the lease run out, where the transaction takes long.
         if claim is not None:
             require_held(connection, claim)
-        yield connection
 
 
 def require_held(connection: Connection, claim: Claim) -> None:
