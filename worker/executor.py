@@ -181,7 +181,7 @@ class Executor:
         # A warning that is to end the run is told even where it came too late to hold any row back.
         stops = tuple(each for each in execution.stops if not finished or each.cause is StopCause.FAIL_ON_WARNING)
         if run.kind == RETRY:
-            await asyncio.to_thread(recall_owners, engine, run)
+            await asyncio.to_thread(recall_owners, engine, run, claim=hold.claim)
         await asyncio.to_thread(
             note_stop,
             engine,

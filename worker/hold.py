@@ -88,5 +88,6 @@ class Hold:
         await self._close()
 
     async def _close(self) -> None:
-        if self._claimed is not None:
-            await asyncio.to_thread(self._claimed.close)
+        claimed, self._claimed = self._claimed, None
+        if claimed is not None:
+            await asyncio.to_thread(claimed.close)

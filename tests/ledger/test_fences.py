@@ -18,6 +18,7 @@ from worker.ledger.claimed import ClaimedRun
 from worker.ledger.claims import claim_run, claim_shards, hold_run
 from worker.ledger.doubts import doubt_open_rows
 from worker.ledger.elsewhere import judge_workspaces
+from worker.ledger.fences import fenced
 from worker.ledger.intentions import decide_by_owners
 from worker.ledger.runs import end_execution, get_run, note_stop
 from worker.ledger.store import store_of
@@ -186,3 +187,20 @@ def test_one_odd_failure_does_not_end_the_renewals(ledger: Ledger, monkeypatch: 
     assert renewed.get(timeout=30)
     claimed_run.close()
     assert next(failures, None) is None
+
+
+def test_a_long_decision_keeps_no_lease_from_being_renewed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a process that decides many rows would lose its own run by that."""
+    renew, renewed = ShardWriter.renew, queue.SimpleQueue[bool]()
+
+    def renew_and_tell(self: ShardWriter) -> None:
+        renew(self)
+        renewed.put(True)  # noqa: FBT003 - that it was
+
+    monkeypatch.setattr(ShardWriter, "renew", renew_and_tell)
+    run = staged(ledger.engine, [row(1)])
+    claim = claim_shards(ledger.engine, run.run_no, None, holder=holder(), now=NOW, lease=6.0)
+    claimed_run = ClaimedRun(ledger.engine, claim)
+    with fenced(ledger.engine, claim):
+        assert renewed.get(timeout=30)
+    claimed_run.close()

@@ -168,7 +168,9 @@ async def _read_onto_a_full_disk(path: Path) -> None:
         readings = Readings(ledger.engine, 1, owners, wanted(rows, user=lambda row: f"user-{row}"))
         pages = readings._connection.exec_driver_sql("PRAGMA main.page_count").scalar()
         readings._connection.rollback()
-        readings._connection.connection.driver_connection.execute(f"PRAGMA main.max_page_count={pages}")  # type: ignore[union-attr]
+        driver = readings._connection.connection.driver_connection
+        assert driver is not None
+        driver.execute(f"PRAGMA main.max_page_count={pages}")
         seam = MemorySeam(owners={f"cred-{row}": "x" * 200 for row in range(400)})
         try:
             await Survey(readings, seam, Sending(concurrency=16)).run()

@@ -57,16 +57,10 @@ class GroupedOption(click.Option):
 class GroupedCommand(click.Command):
     """A command whose help shows its options by heading, in the order of declaration."""
 
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,  # noqa: ANN401 - click's signature
-    ) -> click.Context:
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the options; `--help` writes here."""
         with writing():
-            return super().make_context(info_name, args, parent, **extra)
+            return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section a heading, or one in all where the options are few."""

@@ -265,10 +265,13 @@ def _leave_in_doubt(connection: Connection, retry: Run, rows: Select[Any], *, no
     )
 
 
-def recall_owners(engine: Engine, retry: Run) -> int:
+def recall_owners(engine: Engine, retry: Run, *, claim: Claim | None = None) -> int:
     """Where a retry proved an earlier send of its chain, whose the credential was before that send; of how many rows.
 
     The retry itself cannot know: it read the row when it had been applied already.
+
+    Raises:
+        FenceLostError: the claim, where there is one, is gone; nothing was written.
     """
     earlier = results.alias()
     known = (
@@ -279,7 +282,7 @@ def recall_owners(engine: Engine, retry: Run) -> int:
         is_doubtful(earlier),
     )
     first = select(earlier).where(*known).order_by(earlier.c.run_no).limit(1)
-    with engine.begin() as connection:
+    with fenced(engine, claim) as connection:
         done = connection.execute(
             update(results)
             .where(
